@@ -1,0 +1,1 @@
+\echo Not for psql: run "CREATE EXTENSION pg_lifeguard" instead \quit
