@@ -1,14 +1,34 @@
+/*-------------------------------------------------------------------------
+ * pg_lifeguard.c
+ *		Where the library is loaded: settings, shared memory, worker.
+ *
+ * Preloaded, it reserves shared memory and registers the collector.  Loaded by
+ * a session, because somebody called one of its functions, it has settings and
+ * live views and nothing else.
+ *-------------------------------------------------------------------------
+ */
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "miscadmin.h"
 
+#include "collector.h"
 #include "compat.h"
+#include "settings.h"
+#include "shared.h"
 
 PG_MODULE_MAGIC;
 
-void		_PG_init(void);
+PGDLLEXPORT void _PG_init(void);
 
 void
 _PG_init(void)
 {
+	lg_settings_define();
+
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+
+	lg_shared_request();
+	lg_collector_register();
 }

@@ -1,0 +1,128 @@
+-- What the live views read.  Each function takes its own reading of shared
+-- memory when it is called, hides from a role what pg_stat_activity hides from
+-- it, and needs no preloading.
+
+CREATE FUNCTION lifeguard.read_sessions(
+	OUT datid oid, OUT pid integer, OUT usesysid oid, OUT application_name text,
+	OUT backend_xid xid, OUT backend_xmin xid,
+	OUT client_addr inet, OUT client_hostname text, OUT client_port integer,
+	OUT backend_start timestamptz, OUT xact_start timestamptz, OUT query_start timestamptz,
+	OUT state_change timestamptz, OUT wait_event_type text, OUT wait_event text,
+	OUT state text, OUT query_id bigint, OUT query text, OUT query_tags text,
+	OUT backend_type text, OUT state_age interval, OUT xact_age interval,
+	OUT horizon_age integer, OUT holds_horizon boolean, OUT locks_held integer,
+	OUT blocked_by integer[], OUT blocking integer)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pg_lifeguard_read_sessions' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION lifeguard.read_sessions() IS
+'Reads all client sessions in place; what the views sessions and idle_transactions show.';
+
+CREATE FUNCTION lifeguard.read_lock_graph(
+	part text,
+	OUT level integer, OUT pid integer, OUT prepared_xid xid, OUT datid oid, OUT usesysid oid,
+	OUT application_name text, OUT backend_type text, OUT leader_pid integer,
+	OUT client_addr inet, OUT backend_start timestamptz, OUT state text,
+	OUT state_age interval, OUT xact_age interval,
+	OUT query_id bigint, OUT query text, OUT query_tags text, OUT syncrep boolean,
+	OUT wait_start timestamptz, OUT waited interval, OUT mode text,
+	OUT locktype text, OUT database oid, OUT relation oid, OUT uncertain boolean,
+	OUT page bigint, OUT tuple integer,
+	OUT virtualxid text, OUT transactionid xid, OUT classid oid, OUT objid oid, OUT objsubid integer,
+	OUT blocked_by integer[], OUT root_pids integer[], OUT depth integer, OUT deadlock boolean,
+	OUT held_modes text[], OUT awaited_modes text[],
+	OUT blocked_directly integer, OUT blocked_total integer,
+	OUT longest_wait interval, OUT total_wait interval)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pg_lifeguard_read_lock_graph' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION lifeguard.read_lock_graph(text) IS
+'Reads who waits for whom: its "waits", its "blockers" or its "tree"; what the views lock_waits, blockers and lock_tree show.';
+
+CREATE FUNCTION lifeguard.read_connections(
+	OUT max_connections integer, OUT superuser_reserved_connections integer,
+	OUT reserved_connections integer, OUT usable integer, OUT used integer,
+	OUT active integer, OUT idle integer, OUT idle_in_transaction integer,
+	OUT idle_in_transaction_aborted integer, OUT other integer, OUT waiting integer,
+	OUT max_wal_senders integer, OUT walsenders integer,
+	OUT high_water integer, OUT high_water_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pg_lifeguard_read_connections'
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 1;
+COMMENT ON FUNCTION lifeguard.read_connections() IS
+'Counts connection slots and sessions by state; what the view connections shows.';
+
+CREATE FUNCTION lifeguard.read_connection_usage(
+	OUT datid oid, OUT usesysid oid, OUT application_name text, OUT client_addr inet,
+	OUT used integer, OUT active integer, OUT idle integer, OUT idle_in_transaction integer,
+	OUT idle_in_transaction_aborted integer, OUT waiting integer, OUT oldest interval)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pg_lifeguard_read_connection_usage'
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION lifeguard.read_connection_usage() IS
+'Counts sessions by database, role, application and client; what the view connection_usage shows.';
+
+CREATE FUNCTION lifeguard.read_status(
+	OUT collector text, OUT library_version text, OUT collector_pid integer,
+	OUT collector_since timestamptz, OUT collector_starts integer,
+	OUT sample_interval interval, OUT fast_interval interval, OUT current_interval interval,
+	OUT last_pass timestamptz, OUT last_pass_cost interval, OUT total_cost interval,
+	OUT passes bigint, OUT missed_passes bigint, OUT late_passes bigint,
+	OUT clock_jumps bigint, OUT last_clock_jump timestamptz, OUT ages_count_from timestamptz,
+	OUT used integer, OUT active integer, OUT idle_in_transaction integer,
+	OUT waiting integer, OUT blockers integer, OUT longest_wait interval,
+	OUT shared_memory bigint, OUT waits_cut_off bigint, OUT reset_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pg_lifeguard_read_status'
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 1;
+COMMENT ON FUNCTION lifeguard.read_status() IS
+'Copies what the collector says of itself; what the view status shows.';
+
+CREATE FUNCTION lifeguard.describe_awaited(
+	locktype text, relation_name text, page bigint, tuple integer, virtualxid text,
+	transactionid xid, classid oid, objid oid, objsubid integer)
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE locktype
+	WHEN 'relation' THEN 'relation '
+	WHEN 'extend' THEN 'the right to extend '
+	WHEN 'page' THEN pg_catalog.format('page %s of ', page)
+	WHEN 'tuple' THEN pg_catalog.format('row (%s,%s) of ', page, tuple)
+	WHEN 'transactionid' THEN pg_catalog.format('transaction %s', transactionid)
+	WHEN 'virtualxid' THEN pg_catalog.format('virtual transaction %s', virtualxid)
+	WHEN 'spectoken' THEN pg_catalog.format('an insert of transaction %s', transactionid)
+	WHEN 'advisory' THEN CASE objsubid
+		WHEN 1 THEN pg_catalog.format('advisory key %s',
+			(classid::pg_catalog.int8 << 32) | objid::pg_catalog.int8)
+		ELSE pg_catalog.format('advisory keys %s, %s',
+			classid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4,
+			objid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4) END
+	WHEN 'object' THEN pg_catalog.format('object %s of catalog %s', objid, classid::pg_catalog.regclass)
+	ELSE pg_catalog.concat_ws(' ', locktype, classid, objid, objsubid) END
+|| CASE WHEN locktype IN ('relation', 'extend', 'page', 'tuple')
+		THEN COALESCE(relation_name, 'a relation of another database')
+		WHEN locktype IN ('transactionid', 'spectoken') AND tuple IS NOT NULL
+		THEN pg_catalog.format(', row (%s,%s) of %s', page, tuple,
+							   COALESCE(relation_name, 'a relation of another database'))
+		WHEN locktype IN ('transactionid', 'spectoken') AND relation_name <> 'uncertain'
+		THEN pg_catalog.format(', a key of %s', relation_name)
+		ELSE '' END;
+COMMENT ON FUNCTION lifeguard.describe_awaited(text, text, bigint, integer, text, xid, oid, oid, integer) IS
+'Says in words what a lock wait is for, from the columns of lock_waits.';
+
+CREATE FUNCTION lifeguard.name_relation(database oid, relation oid)
+RETURNS text LANGUAGE sql STABLE STRICT PARALLEL SAFE
+RETURN (SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname)
+		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.oid = relation
+		  AND database IN (0, (SELECT d.oid FROM pg_catalog.pg_database d
+							   WHERE d.datname = pg_catalog.current_database())));
+COMMENT ON FUNCTION lifeguard.name_relation(oid, oid) IS
+'The schema-qualified name of a relation of this database or of the shared catalogs; NULL for any other.';
+
+REVOKE ALL ON FUNCTION lifeguard.read_sessions(), lifeguard.read_lock_graph(text),
+	lifeguard.read_connections(), lifeguard.read_connection_usage(), lifeguard.read_status(),
+	lifeguard.describe_awaited(text, text, bigint, integer, text, xid, oid, oid, integer),
+	lifeguard.name_relation(oid, oid) FROM PUBLIC;
+-- views check EXECUTE for whoever selects from them
+GRANT EXECUTE ON FUNCTION lifeguard.read_sessions(), lifeguard.read_lock_graph(text),
+	lifeguard.read_connections(), lifeguard.read_connection_usage(), lifeguard.read_status(),
+	lifeguard.describe_awaited(text, text, bigint, integer, text, xid, oid, oid, integer),
+	lifeguard.name_relation(oid, oid) TO PUBLIC;

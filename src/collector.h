@@ -1,0 +1,15 @@
+/*-------------------------------------------------------------------------
+ * collector.h
+ *		The lifeguard: a pass, and the worker that makes them.
+ *-------------------------------------------------------------------------
+ */
+#ifndef LG_COLLECTOR_H
+#define LG_COLLECTOR_H
+
+#include "clock.h"
+
+extern void lg_collector_register(void);
+extern void lg_collector_run_pass(const LgTime *now);
+extern PGDLLEXPORT void lg_collector_main(Datum arg);
+
+#endif /* LG_COLLECTOR_H */

@@ -1,0 +1,67 @@
+/*-------------------------------------------------------------------------
+ * saturation.c
+ *		Connection slots: how many there are, how many are taken and by what.
+ *
+ * Nothing here takes a lock; what lies in shared memory is handed in by
+ * callers who hold its lock.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "compat.h"
+#include "saturation.h"
+
+/*
+ * Count one session into its state.
+ */
+void
+lg_saturation_add(LgStateCounts *counts, const LgSession *session)
+{
+	counts->total++;
+	if (session->waiting)
+		counts->waiting++;
+	switch (session->state)
+	{
+		case STATE_RUNNING:
+		case STATE_FASTPATH:
+			counts->active++;
+			break;
+		case STATE_IDLE:
+			counts->idle++;
+			break;
+		case STATE_IDLEINTRANSACTION:
+			counts->idle_in_transaction++;
+			break;
+		case STATE_IDLEINTRANSACTION_ABORTED:
+			counts->idle_in_transaction_aborted++;
+			break;
+		default:
+			break;
+	}
+}
+
+/*
+ * The slots that any role may take: max_connections less both kinds of
+ * reserved ones.  Never below 0.
+ */
+int
+lg_saturation_usable(void)
+{
+	return Max(MaxConnections - LG_SUPERUSER_RESERVED - LG_RESERVED, 0);
+}
+
+/*
+ * Keep the most slots ever seen taken, and when that was first so.  The caller
+ * holds the lock that guards the gauges, exclusively.
+ */
+void
+lg_saturation_note_high_water(LgGauges *gauges, int used, TimestampTz now)
+{
+	if (used > gauges->high_water)
+	{
+		gauges->high_water = used;
+		gauges->high_water_at = now;
+	}
+}

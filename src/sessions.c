@@ -1,0 +1,263 @@
+/*-------------------------------------------------------------------------
+ * sessions.c
+ *		Collect what every session is doing.
+ *
+ * PGPROC and backend status are read where they are.  The status entry of a
+ * backend is copied field by field under its own change counter, so what comes
+ * out of one entry belongs together; the fields of PGPROC are single words,
+ * each true at its own instant.  Nothing ties two sessions, or the two structs
+ * of one session, to the same instant: a caller that acts on what it read must
+ * prove it again.
+ *
+ * Who may change it meanwhile: only the process itself.  A slot may pass to
+ * another process at any time; its PID differs then, and every read here gives
+ * up unless status entry and PGPROC name the same PID before and after.
+ *
+ * Locking: none.  No text is copied unless lg_sessions_read_texts() is asked.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "miscadmin.h"
+#include "replication/syncrep.h"
+#include "replication/walsender.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+
+#include "compat.h"
+#include "sessions.h"
+
+/*
+ * The PID of the living process in that slot, or 0.  Up to 16 a free PGPROC
+ * keeps its last PID, but on every version its latch is disowned.
+ */
+static int
+living_pid(volatile PGPROC *proc)
+{
+	int pid = proc->pid;
+
+	return (pid != 0 && proc->procLatch.owner_pid == pid) ? pid : 0;
+}
+
+/* The status entry of the process in that PGPROC, or NULL while it has none. */
+static volatile PgBackendStatus *
+status_of(volatile PGPROC *proc, int pid)
+{
+	volatile PgBackendStatus *base = LG_STATUS_BASE;
+	int index = LG_STATUS_INDEX(proc);
+
+	if (index >= 0 && index < LG_STATUS_SLOTS && base[index].st_procpid == pid)
+		return &base[index];
+
+	/* Auxiliary processes up to 16: few, behind all backends, found by PID. */
+	for (index = LG_STATUS_AUX_FIRST; index < LG_STATUS_SLOTS; index++)
+	{
+		if (base[index].st_procpid == pid)
+			return &base[index];
+	}
+	return NULL;
+}
+
+/* Copy the fixed-size fields of a status entry; false if it is not pid's. */
+static bool
+copy_status(volatile PgBackendStatus *status, int pid, LgSession *session)
+{
+	for (;;)
+	{
+		int before;
+		int after;
+
+		pgstat_begin_read_activity(status, before);
+		session->pid = status->st_procpid;
+		session->backend_type = status->st_backendType;
+		session->state = status->st_state;
+		session->databaseid = status->st_databaseid;
+		session->userid = status->st_userid;
+		session->backend_start = status->st_proc_start_timestamp;
+		session->xact_start = status->st_xact_start_timestamp;
+		session->query_start = status->st_activity_start_timestamp;
+		session->state_change = status->st_state_start_timestamp;
+		session->query_id = (int64) status->st_query_id;
+		pgstat_end_read_activity(status, after);
+		if (pgstat_read_activity_complete(before, after))
+			return session->pid == pid;
+
+		/* its owner is in the middle of a change: a few instructions */
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * Read the process in a slot of ProcGlobal->allProcs.  Returns false if there
+ * is none, if it has no status entry (still starting, a prepared transaction)
+ * or if it went away meanwhile.  Takes no lock.
+ */
+bool
+lg_sessions_read_one(int slot, LgSession *session)
+{
+	volatile PGPROC *proc = &ProcGlobal->allProcs[slot];
+	volatile PgBackendStatus *status;
+	PGPROC *leader;
+	int pid = living_pid(proc);
+
+	if (pid == 0 || (status = status_of(proc, pid)) == NULL)
+		return false;
+	if (!copy_status(status, pid, session))
+		return false;
+
+	session->slot = slot;
+	session->xid = proc->xid;
+	session->xmin = proc->xmin;
+	session->wait_event_info = proc->wait_event_info;
+	session->waiting = proc->waitLock != NULL;
+	session->syncrep = proc->syncRepState == SYNC_REP_WAITING;
+	session->in_vacuum = (proc->statusFlags & (PROC_IN_VACUUM | PROC_IN_LOGICAL_DECODING)) != 0;
+	leader = proc->lockGroupLeader;
+	session->leader_pid = (leader != NULL && leader->pid != pid) ? leader->pid : 0;
+
+	return living_pid(proc) == pid;
+}
+
+/*
+ * Make an empty reading, with room for every client session there can be, in
+ * the current memory context.
+ */
+LgSessions *
+lg_sessions_create(void)
+{
+	LgSessions *sessions = palloc0(sizeof(LgSessions));
+
+	sessions->capacity = MaxConnections;
+	sessions->items = palloc(sizeof(LgSession) * sessions->capacity);
+	return sessions;
+}
+
+/*
+ * Read all client sessions, replacing what the reading held.  The first
+ * MaxConnections slots are theirs and nobody else's.  Takes no lock.
+ */
+void
+lg_sessions_read(LgSessions *sessions)
+{
+	sessions->count = 0;
+	sessions->used = 0;
+	sessions->walsenders = 0;
+
+	for (int slot = 0; slot < MaxConnections; slot++)
+	{
+		LgSession *session = &sessions->items[sessions->count];
+
+		if (ProcGlobal->allProcs[slot].procLatch.owner_pid == 0)
+			continue;
+		sessions->used++;
+		if (lg_sessions_read_one(slot, session) && session->backend_type == B_BACKEND)
+			sessions->count++;
+	}
+
+	/* Walsenders have the last slots before the auxiliary processes. */
+	for (int slot = MaxBackends - max_wal_senders; slot < MaxBackends; slot++)
+	{
+		if (ProcGlobal->allProcs[slot].procLatch.owner_pid != 0)
+			sessions->walsenders++;
+	}
+}
+
+/*
+ * Make room for the texts of one session, in the current memory context; for
+ * its statement only if that is wanted.
+ */
+void
+lg_sessions_init_texts(LgSessionTexts *texts, bool with_query)
+{
+	memset(texts, 0, sizeof(LgSessionTexts));
+	if (with_query)
+		texts->query = palloc0(pgstat_track_activity_query_size);
+}
+
+/*
+ * Copy the texts of a session that was read before.  They are as new as this
+ * call, not as old as the reading.  Returns false, with empty texts, if the
+ * process is gone.  The query may end within a character: lg_texts_to_local()
+ * mends that.  Takes no lock.
+ */
+bool
+lg_sessions_read_texts(const LgSession *session, LgSessionTexts *texts)
+{
+	volatile PgBackendStatus *status =
+		status_of(&ProcGlobal->allProcs[session->slot], session->pid);
+	bool same = false;
+
+	while (status != NULL)
+	{
+		int before;
+		int after;
+
+		pgstat_begin_read_activity(status, before);
+		same = status->st_procpid == session->pid &&
+			   status->st_proc_start_timestamp == session->backend_start;
+		if (same)
+		{
+			strlcpy(texts->application_name, (char *) status->st_appname, NAMEDATALEN);
+			strlcpy(texts->client_hostname, (char *) status->st_clienthostname, NAMEDATALEN);
+			if (texts->query != NULL)
+				strlcpy(texts->query, (char *) status->st_activity_raw,
+						pgstat_track_activity_query_size);
+			memcpy(&texts->client_addr, (SockAddr *) &status->st_clientaddr, sizeof(SockAddr));
+		}
+		pgstat_end_read_activity(status, after);
+		if (pgstat_read_activity_complete(before, after))
+			break;
+		CHECK_FOR_INTERRUPTS();
+	}
+
+	if (!same)
+	{
+		texts->application_name[0] = texts->client_hostname[0] = '\0';
+		memset(&texts->client_addr, 0, sizeof(SockAddr));
+		if (texts->query != NULL)
+			texts->query[0] = '\0';
+	}
+	return same;
+}
+
+/*
+ * The state as pg_stat_activity words it, or NULL for none.
+ */
+const char *
+lg_sessions_state_name(BackendState state)
+{
+	switch (state)
+	{
+		case STATE_IDLE:
+			return "idle";
+		case STATE_RUNNING:
+			return "active";
+		case STATE_IDLEINTRANSACTION:
+			return "idle in transaction";
+		case STATE_FASTPATH:
+			return "fastpath function call";
+		case STATE_IDLEINTRANSACTION_ABORTED:
+			return "idle in transaction (aborted)";
+		case STATE_DISABLED:
+			return "disabled";
+		default:
+			return state == LG_STATE_STARTING && state != STATE_UNDEFINED ? "starting" : NULL;
+	}
+}
+
+/*
+ * The older of a session's xid and xmin: the oldest transaction whose dead
+ * rows it keeps from being removed.  Invalid if it keeps none.
+ */
+TransactionId
+lg_sessions_horizon(const LgSession *session)
+{
+	if (session->in_vacuum)
+		return InvalidTransactionId;
+	if (!TransactionIdIsValid(session->xid))
+		return session->xmin;
+	if (!TransactionIdIsValid(session->xmin))
+		return session->xid;
+	return TransactionIdPrecedes(session->xid, session->xmin) ? session->xid : session->xmin;
+}

@@ -1,0 +1,14 @@
+/*-------------------------------------------------------------------------
+ * settings.h
+ *		The pg_lifeguard.* settings.
+ *-------------------------------------------------------------------------
+ */
+#ifndef LG_SETTINGS_H
+#define LG_SETTINGS_H
+
+extern int lg_sample_interval; /* ms between passes in calm; 0 = only on demand */
+extern int lg_fast_interval;   /* ms between passes while a session waits */
+
+extern void lg_settings_define(void);
+
+#endif /* LG_SETTINGS_H */

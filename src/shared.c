@@ -1,0 +1,144 @@
+/*-------------------------------------------------------------------------
+ * shared.c
+ *		The one struct in shared memory: create or attach, and the pass lock.
+ *
+ * Two passes never run at once.  A pass allocates, so what keeps them apart is
+ * not an LWLock but a field that names the owner, with a condition variable to
+ * wait on: whoever waits stays interruptible.
+ *
+ * Locking: lg_shared->lock, held only to copy, never together with any other.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/shmem.h"
+#include "utils/wait_event.h"
+
+#include "compat.h"
+#include "shared.h"
+
+#define TRANCHE_NAME "pg_lifeguard"
+
+LgShared *lg_shared = NULL;
+
+static shmem_request_hook_type prev_shmem_request_hook = NULL;
+static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
+
+static void
+request_shared(void)
+{
+	if (prev_shmem_request_hook)
+		prev_shmem_request_hook();
+
+	RequestAddinShmemSpace(MAXALIGN(sizeof(LgShared)));
+	RequestNamedLWLockTranche(TRANCHE_NAME, 1);
+}
+
+static void
+create_or_attach_shared(void)
+{
+	bool found;
+
+	if (prev_shmem_startup_hook)
+		prev_shmem_startup_hook();
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	lg_shared = ShmemInitStruct("pg_lifeguard", sizeof(LgShared), &found);
+	if (!found)
+	{
+		memset(lg_shared, 0, sizeof(LgShared));
+		lg_shared->size = MAXALIGN(sizeof(LgShared));
+		lg_shared->lock = &GetNamedLWLockTranche(TRANCHE_NAME)->lock;
+		ConditionVariableInit(&lg_shared->pass_free);
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/*
+ * Ask the postmaster for our shared memory.  Only while preloading.
+ */
+void
+lg_shared_request(void)
+{
+	prev_shmem_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shared;
+	prev_shmem_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = create_or_attach_shared;
+}
+
+/*
+ * Raise an error unless pg_lifeguard is preloaded.
+ */
+void
+lg_shared_require(void)
+{
+	if (lg_shared == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("pg_lifeguard is not loaded"),
+						errhint("Add \"pg_lifeguard\" to \"shared_preload_libraries\" and restart "
+								"the server.")));
+}
+
+/* Hand the pass on if it is still ours: on error, on exit, or when done. */
+static void
+release_pass(int code, Datum arg)
+{
+	bool mine;
+
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	mine = lg_shared->pass_owner == MyProcPid;
+	if (mine)
+		lg_shared->pass_owner = 0;
+	LWLockRelease(lg_shared->lock);
+
+	if (mine)
+		ConditionVariableBroadcast(&lg_shared->pass_free);
+}
+
+static bool
+claim_pass(void)
+{
+	bool mine;
+
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	mine = lg_shared->pass_owner == 0;
+	if (mine)
+		lg_shared->pass_owner = MyProcPid;
+	LWLockRelease(lg_shared->lock);
+
+	return mine;
+}
+
+/*
+ * Wait until nobody makes a pass, then become the one who does.  Interruptible.
+ * Takes lg_shared->lock for a moment.  The caller must reach
+ * lg_shared_end_pass() on every path out, errors included; the death of the
+ * process is taken care of here.
+ */
+void
+lg_shared_begin_pass(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		before_shmem_exit(release_pass, (Datum) 0);
+		registered = true;
+	}
+
+	ConditionVariablePrepareToSleep(&lg_shared->pass_free);
+	while (!claim_pass())
+		ConditionVariableSleep(&lg_shared->pass_free, PG_WAIT_EXTENSION);
+	ConditionVariableCancelSleep();
+}
+
+/*
+ * Let the next pass begin.  Takes lg_shared->lock for a moment.
+ */
+void
+lg_shared_end_pass(void)
+{
+	release_pass(0, (Datum) 0);
+}

@@ -1,0 +1,81 @@
+/*-------------------------------------------------------------------------
+ * shared.h
+ *		What the processes of one server share, and who guards each field.
+ *-------------------------------------------------------------------------
+ */
+#ifndef LG_SHARED_H
+#define LG_SHARED_H
+
+#include "clock.h"
+#include "storage/condition_variable.h"
+#include "storage/lwlock.h"
+
+/* Client sessions by state; whoever is in no group has no state (yet). */
+typedef struct LgStateCounts
+{
+	int total;
+	int active; /* fast-path function calls are */
+	int idle;
+	int idle_in_transaction;
+	int idle_in_transaction_aborted;
+	int waiting; /* for a heavyweight lock; counted under its state too */
+} LgStateCounts;
+
+/* What the newest pass saw. */
+typedef struct LgGauges
+{
+	int used; /* regular connection slots taken */
+	LgStateCounts states;
+	int waiting;		/* sessions waiting for a heavyweight lock */
+	int blockers;		/* root blockers */
+	int64 longest_wait; /* microseconds */
+	int high_water;		/* most slots ever seen taken; 0 = no pass yet */
+	TimestampTz high_water_at;
+} LgGauges;
+
+/* That the collector lives, how much it costs, and what it missed. */
+typedef struct LgHeartbeat
+{
+	uint64 passes;
+	uint64 missed_passes; /* that the interval in force asked for and nobody made */
+	uint64 late_passes;	  /* that came more than 5 s late */
+	uint64 clock_jumps;	  /* of the wall clock against the monotonic one, by more than 1 s */
+	uint64 waits_cut_off; /* waiters left out of a pass by a bound */
+	LgTime last_pass;	  /* its beginning; 0 = none yet */
+	TimestampTz last_clock_jump;
+	TimestampTz ages_count_from; /* no age gained before this counts; 0 = all do */
+	int64 next_due;				 /* monotonic; 0 = nothing is scheduled */
+	int64 last_cost;			 /* CPU microseconds of the newest pass */
+	int64 total_cost;			 /* CPU microseconds of all of them */
+} LgHeartbeat;
+
+typedef struct LgShared
+{
+	/* Set before any reader exists, never changed after. */
+	LWLock *lock;
+	Size size;
+
+	/* Guarded by lock: shared to read, exclusive to write. */
+	pid_t collector_pid; /* 0 while none runs */
+	TimestampTz collector_since;
+	int collector_starts;
+	int sample_interval; /* as the collector has them in force, in ms */
+	int fast_interval;
+	int current_interval; /* the one of the two it now keeps; 0 = on demand */
+	LgHeartbeat beat;
+	LgGauges gauges;
+	TimestampTz reset_at; /* of the last lifeguard.reset(); 0 = never */
+	pid_t pass_owner;	  /* who makes a pass now; 0 = nobody */
+
+	/* Guards itself; signalled when pass_owner becomes 0. */
+	ConditionVariable pass_free;
+} LgShared;
+
+extern LgShared *lg_shared; /* NULL while pg_lifeguard is not preloaded */
+
+extern void lg_shared_request(void);
+extern void lg_shared_require(void);
+extern void lg_shared_begin_pass(void);
+extern void lg_shared_end_pass(void);
+
+#endif /* LG_SHARED_H */
