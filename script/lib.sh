@@ -21,18 +21,23 @@ lg_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck disable=SC2034	# for servers.sh
 lg_cache=${LG_CACHE:-/var/cache/pg_lifeguard}
 
+# Other people's settings that would reach servers, chroots and builds.
+umask 022
+unset MAKEFLAGS MAKELEVEL
+
 lg_say() { printf '%s\n' "$*"; }
 lg_warn() { printf '%s\n' "$*" >&2; }
 
 # lg_logged LOG CMD...: run quietly; only a failure shows what was written.
 lg_logged() {
-	local log=$1
+	local log=$1 before
 	shift
 	printf '+ %s\n' "$*" >>"$log"
+	before=$(wc -l <"$log")
 	"$@" >>"$log" 2>&1 </dev/null && return 0
 	lg_warn "failed: $*"
 	lg_warn "the end of its output (all of it: $log):"
-	tail -n 30 "$log" | sed 's/^/    /' >&2
+	tail -n "+$((before + 1))" "$log" | tail -n 30 | sed 's/^/    /' >&2
 	return 1
 }
 

@@ -10,9 +10,11 @@
 # shellcheck disable=SC2154	# lg_cache is lib.sh's
 : "$lg_cache"
 
-# The address of Debian's main archive, as the machine's apt uses it.
+# The address of Debian's main archive, as the machine's apt uses it; LG_MIRROR
+# names another.
 lg_mirror() {
 	local codename uri
+	[ -z "${LG_MIRROR:-}" ] || { echo "$LG_MIRROR" && return; }
 	# shellcheck disable=SC1091
 	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
 	# shellcheck disable=SC2016	# apt's own variables

@@ -24,6 +24,7 @@
 #include "collector.h"
 #include "compat.h"
 #include "horizon.h"
+#include "lock_edges.h"
 #include "lock_graph.h"
 #include "lock_roots.h"
 #include "rights.h"
@@ -64,7 +65,7 @@ add_lock_columns(LgRows *rows, SessionsReading *reading, const LgSession *sessio
 		node = -1;
 	if (node >= 0)
 	{
-		n = lg_lock_roots_blockers_of(graph, node, reading->nodes);
+		n = lg_lock_edges_blockers_of(graph, node, reading->nodes);
 		for (int i = 0; i < n; i++)
 			reading->nodes[i] = graph->nodes[reading->nodes[i]].pid;
 	}

@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "lock_edges.h"
 #include "lock_graph.h"
 #include "lock_roots.h"
 #include "rights.h"
@@ -314,7 +315,7 @@ add_place(LocksReading *reading, int index)
 	const LgLockNode *node = &graph->nodes[index];
 
 	if (reading->with_blockers)
-		add_pids(reading, reading->pids, lg_lock_roots_blockers_of(graph, index, reading->pids));
+		add_pids(reading, reading->pids, lg_lock_edges_blockers_of(graph, index, reading->pids));
 	else
 		lg_rows_add_null(rows);
 

@@ -475,18 +475,17 @@ lg_lock_graph_awaited_row(const LgLockGraph *graph, const LgLockWaiter *waiter, 
 	memset(row, 0, sizeof(LgAwaitedRow));
 	switch ((LockTagType) tag->locktag_type)
 	{
-		case LOCKTAG_TUPLE:
-			row->has_offset = true;
-			row->offset = tag->locktag_field4;
-			/* FALLTHROUGH */
-		case LOCKTAG_PAGE:
-			row->has_block = true;
-			row->block = tag->locktag_field3;
-			/* FALLTHROUGH */
 		case LOCKTAG_RELATION:
 		case LOCKTAG_RELATION_EXTEND:
+		case LOCKTAG_PAGE:
+		case LOCKTAG_TUPLE:
 			row->databaseid = tag->locktag_field1;
 			row->relation = tag->locktag_field2;
+			row->has_block =
+				tag->locktag_type == LOCKTAG_PAGE || tag->locktag_type == LOCKTAG_TUPLE;
+			row->has_offset = tag->locktag_type == LOCKTAG_TUPLE;
+			row->block = tag->locktag_field3;
+			row->offset = tag->locktag_field4;
 			break;
 		case LOCKTAG_TRANSACTION:
 		case LOCKTAG_SPECULATIVE_TOKEN:

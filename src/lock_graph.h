@@ -93,7 +93,7 @@ typedef struct LgLockGraph
 	LgRootSet *root_sets;
 	int *set_members;		   /* in nodes[] */
 	int *tree;				   /* all of nodes[], in the order of the tree */
-	struct LgLockEdges *edges; /* lock_roots.c's own */
+	struct LgLockEdges *edges; /* who waits for whom, see lock_edges.h */
 	int *node_of_slot; /* in nodes[], by PGPROC slot of the leader or of a waiter; -1 = none */
 } LgLockGraph;
 

@@ -2,29 +2,12 @@
  * lock_roots.c
  *		Conclude from the picture: roots, depths, cycles, who hurts how many.
  *
- * The picture is {lock: holders, ordered queue}.  Written out as pairs, a pile
- * of N waiters is N squared edges, since each waits for all that stand ahead.
- * Two kinds of junctions keep it linear:
- *
- *	holders junction (lock, mode)	leads to every holder of the lock whose
- *					modes conflict with that mode; all waiters of the mode share it
- *	queue junction (lock, mode, n)	leads to the nth waiter of that mode and to
- *					the junction of the n - 1 before it; a waiter links to the
- *					junctions, as they are when its turn comes, of the modes that
- *					conflict with its own
- *
- * So a waiter adds a bounded number of edges (at most two per lock mode).  One
- * who would meet itself over a junction, because it holds the lock already in
- * a conflicting mode or has a parallel worker ahead in the queue, gets plain
- * edges instead; without a deadlock at most a few per lock can be in that
- * position.
- *
  * Strongly connected components (Tarjan, SIAM J. Comput. 1 (1972) 146-160) come
  * out sinks first: roots, then what waits for them.  One with two sessions or
  * more is a deadlock cycle.  Root sets are shared as long as they are equal;
  * sessions blocked are counted once for all roots that block by the same edges.
  *
- * Everything here reads only the graph: no shared memory, no lock, no clock.
+ * Locking: none.  Everything here reads only the graph, no shared memory.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -34,290 +17,18 @@
 #include "utils/memutils.h"
 
 #include "clock.h"
+#include "lock_edges.h"
 #include "lock_roots.h"
 #include "lock_tree.h"
 
 /* Sets of roots hold at most so many members in all; what is beyond is cut off. */
 #define MAX_SET_MEMBERS (1 << 22)
 
-/* from waits for to; -1 ends a list */
-typedef struct Edge
-{
-	int from;
-	int to;
-	int next_out;
-	int next_in;
-} Edge;
-
-/* Real nodes come first, under their number in the graph; junctions follow. */
-struct LgLockEdges
-{
-	int n_vertices;
-	int n_edges;
-	int vertices_room;
-	int edges_room;
-	int *out; /* first edge, by vertex */
-	int *in;
-	Edge *edges;
-	int *mark; /* by vertex: the last search that met it */
-	int search;
-	int *found; /* by vertex: scratch of a search */
-};
-
-typedef struct LgLockEdges Edges;
-
-/* Per-lock scratch of the edge builder. */
-typedef struct Junctions
-{
-	int holders[MAX_LOCKMODES];		 /* vertex; -1 = not made yet */
-	int queue[MAX_LOCKMODES];		 /* vertex; -1 = nobody of that mode yet */
-	int first_hard[MAX_LOCKMODES];	 /* in holders[] of the graph; -1 = not looked up yet */
-	int first_queued[MAX_LOCKMODES]; /* in waiters[] of the graph; -1 = nobody yet */
-	LOCKMASK *held;					 /* by node: what it holds of this lock */
-	LOCKMASK *ahead;				 /* by node: the modes its processes queue for */
-} Junctions;
-
-static int
-add_vertex(Edges *e)
-{
-	if (e->n_vertices == e->vertices_room)
-	{
-		e->vertices_room *= 2;
-		e->out = repalloc_huge(e->out, sizeof(int) * e->vertices_room);
-		e->in = repalloc_huge(e->in, sizeof(int) * e->vertices_room);
-	}
-	e->out[e->n_vertices] = e->in[e->n_vertices] = -1;
-	return e->n_vertices++;
-}
-
-static void
-add_edge(Edges *e, int from, int to)
-{
-	Edge *edge;
-
-	if (e->n_edges == e->edges_room)
-	{
-		e->edges_room *= 2;
-		e->edges = repalloc_huge(e->edges, sizeof(Edge) * e->edges_room);
-	}
-	edge = &e->edges[e->n_edges];
-	edge->from = from;
-	edge->to = to;
-	edge->next_out = e->out[from];
-	edge->next_in = e->in[to];
-	e->out[from] = e->in[to] = e->n_edges++;
-}
-
-static Edges *
-create_edges(int n_nodes)
-{
-	Edges *e = palloc0(sizeof(Edges));
-
-	e->vertices_room = e->edges_room = Max(4 * n_nodes, 64);
-	e->out = palloc_extended(sizeof(int) * e->vertices_room, MCXT_ALLOC_HUGE);
-	e->in = palloc_extended(sizeof(int) * e->vertices_room, MCXT_ALLOC_HUGE);
-	e->edges = palloc_extended(sizeof(Edge) * e->edges_room, MCXT_ALLOC_HUGE);
-	for (int i = 0; i < n_nodes; i++)
-		add_vertex(e);
-	return e;
-}
-
-/*
- * The direct blockers that a waiter's place in one queue gives it, in order:
- * holders first, then those ahead.  Calls visit for each, one of its own group
- * excepted; stops when visit returns false.
- */
-static void
-visit_blockers(const LgLockGraph *graph, int index, bool (*visit)(void *arg, int node, bool hard),
-			   void *arg)
-{
-	const LgLockWaiter *waiter = &graph->waiters[index];
-	const LgAwaitedLock *lock = &graph->locks[waiter->lock];
-	LOCKMASK conflicts = lock->conflicts[waiter->mode];
-
-	for (int i = lock->first_holder; i < lock->first_holder + lock->n_holders; i++)
-	{
-		const LgLockHolder *holder = &graph->holders[i];
-
-		if (holder->node != waiter->node && (holder->held & conflicts) &&
-			!visit(arg, holder->node, true))
-			return;
-	}
-	for (int i = lock->first_waiter; i < index; i++)
-	{
-		const LgLockWaiter *ahead = &graph->waiters[i];
-
-		if (ahead->node != waiter->node && (LOCKBIT_ON(ahead->mode) & conflicts) &&
-			!visit(arg, ahead->node, false))
-			return;
-	}
-}
-
-typedef struct EdgeVisit
-{
-	Edges *edges;
-	int from;
-} EdgeVisit;
-
-static bool
-visit_add_edge(void *arg, int node, bool hard)
-{
-	EdgeVisit *visit = arg;
-
-	add_edge(visit->edges, visit->from, node);
-	return true;
-}
-
-static bool
-visit_set_parent(void *arg, int node, bool hard)
-{
-	*(int *) arg = node;
-	return false;
-}
-
-/* Link a waiter to all that block it in this queue. */
-static void
-link_waiter(LgLockGraph *graph, int index, Junctions *j)
-{
-	const LgLockWaiter *waiter = &graph->waiters[index];
-	const LgAwaitedLock *lock = &graph->locks[waiter->lock];
-	LOCKMASK conflicts = lock->conflicts[waiter->mode];
-	Edges *e = graph->edges;
-
-	if ((j->held[waiter->node] | j->ahead[waiter->node]) & conflicts)
-	{
-		EdgeVisit visit = {e, waiter->node};
-
-		visit_blockers(graph, index, visit_add_edge, &visit);
-		return;
-	}
-
-	if (j->holders[waiter->mode] < 0)
-	{
-		int junction = add_vertex(e);
-
-		j->holders[waiter->mode] = junction;
-		for (int i = lock->first_holder; i < lock->first_holder + lock->n_holders; i++)
-		{
-			if (graph->holders[i].held & conflicts)
-				add_edge(e, junction, graph->holders[i].node);
-		}
-	}
-	add_edge(e, waiter->node, j->holders[waiter->mode]);
-
-	for (LOCKMODE mode = 1; mode < MAX_LOCKMODES; mode++)
-	{
-		if ((conflicts & LOCKBIT_ON(mode)) && j->queue[mode] >= 0)
-			add_edge(e, waiter->node, j->queue[mode]);
-	}
-}
-
-/* Put a waiter into the queue, where those behind it will find it. */
-static void
-enqueue_waiter(LgLockGraph *graph, int index, Junctions *j)
-{
-	const LgLockWaiter *waiter = &graph->waiters[index];
-	Edges *e = graph->edges;
-
-	j->ahead[waiter->node] |= LOCKBIT_ON(waiter->mode);
-	if (j->first_queued[waiter->mode] < 0)
-		j->first_queued[waiter->mode] = index;
-	if (graph->locks[waiter->lock].queued & graph->locks[waiter->lock].conflicts[waiter->mode])
-	{
-		int junction = add_vertex(e);
-
-		add_edge(e, junction, waiter->node);
-		if (j->queue[waiter->mode] >= 0)
-			add_edge(e, junction, j->queue[waiter->mode]);
-		j->queue[waiter->mode] = junction;
-	}
-}
-
-/*
- * Where the tree shows a waiter: under its first hard blocker, or the first
- * ahead of it if there is none.  The first of each mode is remembered, so that
- * a queue is not searched again for everybody in it.
- */
-static int
-find_parent(const LgLockGraph *graph, int index, Junctions *j)
-{
-	const LgLockWaiter *waiter = &graph->waiters[index];
-	const LgAwaitedLock *lock = &graph->locks[waiter->lock];
-	LOCKMASK conflicts = lock->conflicts[waiter->mode];
-	int end = lock->first_holder + lock->n_holders;
-	int *hard = &j->first_hard[waiter->mode];
-	int soft = -1;
-	int parent = -1;
-
-	if (*hard < 0)
-	{
-		*hard = lock->first_holder;
-		while (*hard < end && !(graph->holders[*hard].held & conflicts))
-			(*hard)++;
-	}
-	if (*hard < end && graph->holders[*hard].node != waiter->node)
-		return graph->holders[*hard].node;
-
-	for (LOCKMODE mode = 1; mode < MAX_LOCKMODES; mode++)
-	{
-		int first = j->first_queued[mode];
-
-		if ((conflicts & LOCKBIT_ON(mode)) && first >= 0 && (soft < 0 || first < soft))
-			soft = first;
-	}
-	if (*hard == end && soft >= 0 && graph->waiters[soft].node != waiter->node)
-		return graph->waiters[soft].node;
-
-	/* It is the first itself, or nobody is. */
-	if (*hard < end || soft >= 0)
-		visit_blockers(graph, index, visit_set_parent, &parent);
-	return parent;
-}
-
-static void
-link_all(LgLockGraph *graph)
-{
-	Junctions j;
-
-	j.held = palloc0(sizeof(LOCKMASK) * graph->n_nodes);
-	j.ahead = palloc0(sizeof(LOCKMASK) * graph->n_nodes);
-
-	for (int l = 0; l < graph->n_locks; l++)
-	{
-		const LgAwaitedLock *lock = &graph->locks[l];
-		int holders_end = lock->first_holder + lock->n_holders;
-		int waiters_end = lock->first_waiter + lock->n_waiters;
-
-		CHECK_FOR_INTERRUPTS();
-		memset(j.holders, -1, sizeof(j.holders));
-		memset(j.queue, -1, sizeof(j.queue));
-		memset(j.first_hard, -1, sizeof(j.first_hard));
-		memset(j.first_queued, -1, sizeof(j.first_queued));
-		for (int i = lock->first_holder; i < holders_end; i++)
-			j.held[graph->holders[i].node] |= graph->holders[i].held;
-
-		for (int i = lock->first_waiter; i < waiters_end; i++)
-		{
-			LgLockNode *node = &graph->nodes[graph->waiters[i].node];
-
-			link_waiter(graph, i, &j);
-			if (node->parent < 0)
-				node->parent = find_parent(graph, i, &j);
-			enqueue_waiter(graph, i, &j);
-		}
-
-		for (int i = lock->first_holder; i < holders_end; i++)
-			j.held[graph->holders[i].node] = 0;
-		for (int i = lock->first_waiter; i < waiters_end; i++)
-			j.ahead[graph->waiters[i].node] = 0;
-	}
-}
-
 /* --- components, sinks first ------------------------------------------------ */
 
 typedef struct Tarjan
 {
-	const Edges *e;
+	const LgLockEdges *e;
 	int *index; /* by vertex: order of discovery from 1; 0 = not met yet */
 	int *low;
 	bool *on_stack;
@@ -385,7 +96,7 @@ search_components(Tarjan *t, int start, int *path, int *next_edge, int *n_met)
 }
 
 static void
-find_components(Tarjan *t, const Edges *e)
+find_components(Tarjan *t, const LgLockEdges *e)
 {
 	int n = e->n_vertices;
 	int *path = palloc_extended(sizeof(int) * n, MCXT_ALLOC_HUGE);
@@ -439,7 +150,7 @@ static void
 add_member(Sets *s, int node)
 {
 	LgLockGraph *graph = s->graph;
-	Edges *e = graph->edges;
+	LgLockEdges *e = graph->edges;
 
 	if (e->mark[node] == e->search)
 		return;
@@ -463,7 +174,7 @@ static void
 inherit(Sets *s, int v)
 {
 	LgLockGraph *graph = s->graph;
-	const Edges *e = graph->edges;
+	const LgLockEdges *e = graph->edges;
 	int common = -1;
 	bool several = false;
 
@@ -536,7 +247,7 @@ solve_component(Sets *s, const int *members, int count)
 static void
 solve_roots(LgLockGraph *graph)
 {
-	Edges *e = graph->edges;
+	LgLockEdges *e = graph->edges;
 	Tarjan t;
 	Sets s;
 
@@ -574,7 +285,7 @@ solve_roots(LgLockGraph *graph)
 static int
 find_blocked(const LgLockGraph *graph, const int *starts, int n_starts, bool directly)
 {
-	Edges *e = graph->edges;
+	LgLockEdges *e = graph->edges;
 	int n_open = 0;
 	int n_found = 0;
 	int *open = e->found + graph->n_nodes; /* behind what is found */
@@ -628,7 +339,7 @@ count_harm(LgLockGraph *graph, int index)
 
 /* Do two vertices have the same incoming edges, in the same order? */
 static bool
-same_blocked(const Edges *e, int a, int b)
+same_blocked(const LgLockEdges *e, int a, int b)
 {
 	int i = e->in[a];
 	int k = e->in[b];
@@ -648,7 +359,7 @@ same_blocked(const Edges *e, int a, int b)
 static void
 count_all_harm(LgLockGraph *graph)
 {
-	const Edges *e = graph->edges;
+	const LgLockEdges *e = graph->edges;
 	uint32 size = 64;
 	int *table;
 
@@ -690,38 +401,85 @@ count_all_harm(LgLockGraph *graph)
 	}
 }
 
-/* Of the locks that somebody holds, the one that most queue for because of it. */
+/*
+ * What a holder's modes mean to the queue of a lock: which of them are in the
+ * way, and of which of the awaited modes.  Returns false if none is.
+ */
+static bool
+find_modes_in_the_way(const LgAwaitedLock *lock, LOCKMASK held, LOCKMASK *in_the_way,
+					  LOCKMASK *awaited)
+{
+	*in_the_way = *awaited = 0;
+	for (LOCKMODE mode = 1; mode < MAX_LOCKMODES; mode++)
+	{
+		if ((lock->queued & LOCKBIT_ON(mode)) && (lock->conflicts[mode] & held))
+		{
+			*in_the_way |= lock->conflicts[mode] & held;
+			*awaited |= LOCKBIT_ON(mode);
+		}
+	}
+	return *awaited != 0;
+}
+
+/* How many sessions wait, directly or through others, because of one holder of one lock. */
+static int
+count_blocked_by_lock(const LgLockGraph *graph, int index, int lock_index, LOCKMASK awaited,
+					  int *starts)
+{
+	const LgAwaitedLock *lock = &graph->locks[lock_index];
+	LgLockEdges *e = graph->edges;
+	int n = 0;
+
+	e->search++;
+	e->mark[index] = e->search;
+	for (int i = lock->first_waiter; i < lock->first_waiter + lock->n_waiters; i++)
+	{
+		int node = graph->waiters[i].node;
+
+		if (!(LOCKBIT_ON(graph->waiters[i].mode) & awaited) || e->mark[node] == e->search)
+			continue;
+		e->mark[node] = e->search;
+		starts[n++] = node;
+	}
+	return n + find_blocked(graph, starts, n, false);
+}
+
+/*
+ * Of the locks that a root or a cycle member holds, the one because of which
+ * most sessions wait.  They are counted only for those who hold several.
+ */
 static void
 find_contended_locks(LgLockGraph *graph)
 {
-	int *most = palloc0(sizeof(int) * graph->n_nodes);
+	int *most = palloc0(sizeof(int) * graph->n_nodes); /* 0 = not counted */
+	int *starts = palloc(sizeof(int) * graph->n_nodes);
 
 	for (int l = 0; l < graph->n_locks; l++)
 	{
 		const LgAwaitedLock *lock = &graph->locks[l];
-		int queued[MAX_LOCKMODES] = {0};
-
-		for (int i = lock->first_waiter; i < lock->first_waiter + lock->n_waiters; i++)
-			queued[graph->waiters[i].mode]++;
 
 		for (int i = lock->first_holder; i < lock->first_holder + lock->n_holders; i++)
 		{
-			LgLockNode *node = &graph->nodes[graph->holders[i].node];
-			LOCKMASK held = 0;
-			LOCKMASK awaited = 0;
-			int count = 0;
+			int index = graph->holders[i].node;
+			LgLockNode *node = &graph->nodes[index];
+			LOCKMASK held;
+			LOCKMASK awaited;
 
-			for (LOCKMODE mode = 1; mode < MAX_LOCKMODES; mode++)
-			{
-				if (queued[mode] == 0 || !(lock->conflicts[mode] & graph->holders[i].held))
-					continue;
-				count += queued[mode];
-				awaited |= LOCKBIT_ON(mode);
-				held |= lock->conflicts[mode] & graph->holders[i].held;
-			}
-			if (count <= most[graph->holders[i].node])
+			if ((node->first_waiter >= 0 && !node->deadlock) ||
+				!find_modes_in_the_way(lock, graph->holders[i].held, &held, &awaited))
 				continue;
-			most[graph->holders[i].node] = count;
+			if (node->contended_lock >= 0)
+			{
+				int count;
+
+				if (most[index] == 0)
+					most[index] = count_blocked_by_lock(graph, index, node->contended_lock,
+														node->awaited, starts);
+				count = count_blocked_by_lock(graph, index, l, awaited, starts);
+				if (count <= most[index])
+					continue;
+				most[index] = count;
+			}
 			node->contended_lock = l;
 			node->held = held;
 			node->awaited = awaited;
@@ -736,51 +494,11 @@ find_contended_locks(LgLockGraph *graph)
 void
 lg_lock_roots_solve(LgLockGraph *graph)
 {
-	Edges *e = graph->edges = create_edges(graph->n_nodes);
-
-	link_all(graph);
-	e->mark = palloc_extended(sizeof(int) * e->n_vertices, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	e->found = palloc_extended(sizeof(int) * (graph->n_nodes + e->n_vertices), MCXT_ALLOC_HUGE);
+	lg_lock_edges_build(graph);
 	solve_roots(graph);
 	count_all_harm(graph);
 	find_contended_locks(graph);
 	lg_lock_tree_build(graph);
-}
-
-typedef struct BlockerVisit
-{
-	Edges *edges;
-	int *blockers;
-	int count;
-} BlockerVisit;
-
-static bool
-visit_collect(void *arg, int node, bool hard)
-{
-	BlockerVisit *visit = arg;
-
-	if (visit->edges->mark[node] != visit->edges->search)
-	{
-		visit->edges->mark[node] = visit->edges->search;
-		visit->blockers[visit->count++] = node;
-	}
-	return true;
-}
-
-/*
- * Put into blockers[], which has room for all nodes, whom a node directly waits
- * for, hard or soft, each once; all its parallel workers' waits together, as
- * pg_blocking_pids() does.  Returns how many.
- */
-int
-lg_lock_roots_blockers_of(const LgLockGraph *graph, int node, int *blockers)
-{
-	BlockerVisit visit = {graph->edges, blockers, 0};
-
-	graph->edges->search++;
-	for (int i = graph->nodes[node].first_waiter; i >= 0; i = graph->waiters[i].next_of_node)
-		visit_blockers(graph, i, visit_collect, &visit);
-	return visit.count;
 }
 
 /*

@@ -9,7 +9,6 @@
 #include "lock_graph.h"
 
 extern void lg_lock_roots_solve(LgLockGraph *graph);
-extern int lg_lock_roots_blockers_of(const LgLockGraph *graph, int node, int *blockers);
 extern int lg_lock_roots_count_blocked(const LgLockGraph *graph, int node);
 
 #endif /* LG_LOCK_ROOTS_H */
