@@ -41,6 +41,7 @@
 #define SHORTEST_INTERVAL 10				 /* ms between passes, whatever is set */
 #define RESTART_INTERVAL 1					 /* s until a failed collector comes back */
 #define CLOCK_JUMP_LIMIT (1 * USECS_PER_SEC) /* between the two clocks, per pass */
+#define PASS_MEMORY (1024 * 1024)			 /* bytes that a process keeps for its passes */
 #define LATENESS_LIMIT (5 * USECS_PER_SEC)	 /* of a pass */
 
 /*
@@ -180,12 +181,15 @@ collect(LgTime now)
 void
 lg_collector_run_pass(const LgTime *now)
 {
-	MemoryContext context;
+	static MemoryContext context = NULL;
 	MemoryContext caller;
 
+	/* One that keeps its block: pages given back would have to be faulted in again. */
+	if (context == NULL)
+		context = GenerationContextCreate(TopMemoryContext, "pg_lifeguard pass", PASS_MEMORY,
+										  PASS_MEMORY, 8 * PASS_MEMORY);
+
 	lg_shared_begin_pass();
-	context =
-		AllocSetContextCreate(CurrentMemoryContext, "pg_lifeguard pass", ALLOCSET_DEFAULT_SIZES);
 	caller = MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
@@ -194,10 +198,10 @@ lg_collector_run_pass(const LgTime *now)
 	PG_FINALLY();
 	{
 		MemoryContextSwitchTo(caller);
+		MemoryContextReset(context);
 		lg_shared_end_pass();
 	}
 	PG_END_TRY();
-	MemoryContextDelete(context);
 }
 
 /* Say in shared memory that we live, or, on the way out, that we do not. */
