@@ -160,15 +160,84 @@ settle_candidates(LgAwaitedRow *row)
 	row->uncertain = !OidIsValid(table);
 }
 
-/* locktype, database, relation, uncertain, page, tuple */
+/*
+ * The schema-qualified name of a relation of this database or of the shared
+ * catalogs; "uncertain" where only candidates are known; else NULL.
+ */
+static char *
+name_relation(const LgAwaitedRow *row)
+{
+	char *name;
+	char *schema;
+
+	if (row->uncertain)
+		return "uncertain";
+	if (!OidIsValid(row->relation) ||
+		(OidIsValid(row->databaseid) && row->databaseid != MyDatabaseId))
+		return NULL;
+
+	/* dropped meanwhile, if either is missing */
+	name = get_rel_name(row->relation);
+	schema = name ? get_namespace_name(get_rel_namespace(row->relation)) : NULL;
+	return schema ? quote_qualified_identifier(schema, name) : NULL;
+}
+
+/* What is awaited, in words. */
+static char *
+describe_awaited(const LOCKTAG *tag, const LgAwaitedRow *row, const char *relation_name)
+{
+	const char *relation = relation_name ? relation_name : "a relation of another database";
+
+	switch ((LockTagType) tag->locktag_type)
+	{
+		case LOCKTAG_RELATION:
+			return psprintf("relation %s", relation);
+		case LOCKTAG_RELATION_EXTEND:
+			return psprintf("the right to extend %s", relation);
+		case LOCKTAG_DATABASE_FROZEN_IDS:
+			return pstrdup("the frozen transaction IDs of a database");
+		case LOCKTAG_PAGE:
+			return psprintf("page %u of %s", row->block, relation);
+		case LOCKTAG_TUPLE:
+			return psprintf("row (%u,%u) of %s", row->block, row->offset, relation);
+		case LOCKTAG_TRANSACTION:
+		case LOCKTAG_SPECULATIVE_TOKEN:
+			if (row->has_offset)
+				return psprintf("transaction %u, row (%u,%u) of %s", tag->locktag_field1,
+								row->block, row->offset, relation);
+			if (!row->uncertain && relation_name)
+				return psprintf("transaction %u, a key of %s", tag->locktag_field1, relation);
+			return psprintf("transaction %u", tag->locktag_field1);
+		case LOCKTAG_VIRTUALTRANSACTION:
+			return psprintf("virtual transaction %d/%u", (int) tag->locktag_field1,
+							tag->locktag_field2);
+		case LOCKTAG_ADVISORY:
+			if (tag->locktag_field4 == 1) /* one key of 64 bits */
+				return psprintf(
+					"advisory key " INT64_FORMAT,
+					(int64) (((uint64) tag->locktag_field2) << 32 | tag->locktag_field3));
+			return psprintf("advisory keys %d, %d", (int) tag->locktag_field2,
+							(int) tag->locktag_field3);
+		default:
+			return psprintf("%s %u of catalog %u",
+							tag->locktag_type <= LOCKTAG_LAST_TYPE
+								? LockTagTypeNames[tag->locktag_type]
+								: "object",
+							tag->locktag_field3, tag->locktag_field2);
+	}
+}
+
+/* locktype, database, relation, relation_name, awaited, page, tuple */
 static void
 add_awaited_row(LgRows *rows, const LgLockGraph *graph, const LgLockWaiter *waiter)
 {
 	const LOCKTAG *tag = &graph->locks[waiter->lock].tag;
 	LgAwaitedRow row;
+	char *name;
 
 	lg_lock_graph_awaited_row(graph, waiter, &row);
 	settle_candidates(&row);
+	name = name_relation(&row);
 
 	lg_rows_add_text(rows, tag->locktag_type <= LOCKTAG_LAST_TYPE
 							   ? LockTagTypeNames[tag->locktag_type]
@@ -186,7 +255,8 @@ add_awaited_row(LgRows *rows, const LgLockGraph *graph, const LgLockWaiter *wait
 			lg_rows_add(rows, ObjectIdGetDatum(tag->locktag_field1));
 	}
 	lg_rows_add_oid(rows, row.relation);
-	lg_rows_add(rows, BoolGetDatum(row.uncertain));
+	lg_rows_add_text(rows, name);
+	lg_rows_add_text(rows, describe_awaited(tag, &row, name));
 	if (row.has_block)
 		lg_rows_add_int8(rows, row.block);
 	else
@@ -248,7 +318,7 @@ add_wait_columns(LocksReading *reading, const LgLockWaiter *waiter)
 
 	if (waiter == NULL)
 	{
-		for (int i = 0; i < 14; i++)
+		for (int i = 0; i < 15; i++)
 			lg_rows_add_null(rows);
 		return;
 	}

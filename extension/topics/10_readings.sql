@@ -25,8 +25,8 @@ CREATE FUNCTION lifeguard.read_lock_graph(
 	OUT state_age interval, OUT xact_age interval,
 	OUT query_id bigint, OUT query text, OUT query_tags text, OUT syncrep boolean,
 	OUT wait_start timestamptz, OUT waited interval, OUT mode text,
-	OUT locktype text, OUT database oid, OUT relation oid, OUT uncertain boolean,
-	OUT page bigint, OUT tuple integer,
+	OUT locktype text, OUT database oid, OUT relation oid, OUT relation_name text,
+	OUT awaited text, OUT page bigint, OUT tuple integer,
 	OUT virtualxid text, OUT transactionid xid, OUT classid oid, OUT objid oid, OUT objsubid integer,
 	OUT blocked_by integer[], OUT root_pids integer[], OUT depth integer, OUT deadlock boolean,
 	OUT held_modes text[], OUT awaited_modes text[],
@@ -76,53 +76,10 @@ LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 1;
 COMMENT ON FUNCTION lifeguard.read_status() IS
 'Copies what the collector says of itself; what the view status shows.';
 
-CREATE FUNCTION lifeguard.describe_awaited(
-	locktype text, relation_name text, page bigint, tuple integer, virtualxid text,
-	transactionid xid, classid oid, objid oid, objsubid integer)
-RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE locktype
-	WHEN 'relation' THEN 'relation '
-	WHEN 'extend' THEN 'the right to extend '
-	WHEN 'page' THEN pg_catalog.format('page %s of ', page)
-	WHEN 'tuple' THEN pg_catalog.format('row (%s,%s) of ', page, tuple)
-	WHEN 'transactionid' THEN pg_catalog.format('transaction %s', transactionid)
-	WHEN 'virtualxid' THEN pg_catalog.format('virtual transaction %s', virtualxid)
-	WHEN 'spectoken' THEN pg_catalog.format('an insert of transaction %s', transactionid)
-	WHEN 'advisory' THEN CASE objsubid
-		WHEN 1 THEN pg_catalog.format('advisory key %s',
-			(classid::pg_catalog.int8 << 32) | objid::pg_catalog.int8)
-		ELSE pg_catalog.format('advisory keys %s, %s',
-			classid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4,
-			objid::pg_catalog.int8::pg_catalog.bit(32)::pg_catalog.int4) END
-	WHEN 'object' THEN pg_catalog.format('object %s of catalog %s', objid, classid::pg_catalog.regclass)
-	ELSE pg_catalog.concat_ws(' ', locktype, classid, objid, objsubid) END
-|| CASE WHEN locktype IN ('relation', 'extend', 'page', 'tuple')
-		THEN COALESCE(relation_name, 'a relation of another database')
-		WHEN locktype IN ('transactionid', 'spectoken') AND tuple IS NOT NULL
-		THEN pg_catalog.format(', row (%s,%s) of %s', page, tuple,
-							   COALESCE(relation_name, 'a relation of another database'))
-		WHEN locktype IN ('transactionid', 'spectoken') AND relation_name <> 'uncertain'
-		THEN pg_catalog.format(', a key of %s', relation_name)
-		ELSE '' END;
-COMMENT ON FUNCTION lifeguard.describe_awaited(text, text, bigint, integer, text, xid, oid, oid, integer) IS
-'Says in words what a lock wait is for, from the columns of lock_waits.';
-
-CREATE FUNCTION lifeguard.name_relation(database oid, relation oid)
-RETURNS text LANGUAGE sql STABLE STRICT PARALLEL SAFE
-RETURN (SELECT pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(c.relname)
-		FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.oid = relation
-		  AND database IN (0, (SELECT d.oid FROM pg_catalog.pg_database d
-							   WHERE d.datname = pg_catalog.current_database())));
-COMMENT ON FUNCTION lifeguard.name_relation(oid, oid) IS
-'The schema-qualified name of a relation of this database or of the shared catalogs; NULL for any other.';
-
 REVOKE ALL ON FUNCTION lifeguard.read_sessions(), lifeguard.read_lock_graph(text),
-	lifeguard.read_connections(), lifeguard.read_connection_usage(), lifeguard.read_status(),
-	lifeguard.describe_awaited(text, text, bigint, integer, text, xid, oid, oid, integer),
-	lifeguard.name_relation(oid, oid) FROM PUBLIC;
+	lifeguard.read_connections(), lifeguard.read_connection_usage(), lifeguard.read_status()
+	FROM PUBLIC;
 -- views check EXECUTE for whoever selects from them
 GRANT EXECUTE ON FUNCTION lifeguard.read_sessions(), lifeguard.read_lock_graph(text),
-	lifeguard.read_connections(), lifeguard.read_connection_usage(), lifeguard.read_status(),
-	lifeguard.describe_awaited(text, text, bigint, integer, text, xid, oid, oid, integer),
-	lifeguard.name_relation(oid, oid) TO PUBLIC;
+	lifeguard.read_connections(), lifeguard.read_connection_usage(), lifeguard.read_status()
+	TO PUBLIC;

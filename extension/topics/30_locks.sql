@@ -4,16 +4,12 @@ CREATE VIEW lifeguard.lock_waits AS
 SELECT w.pid, w.backend_type, w.leader_pid, w.datid, d.datname, w.usesysid, r.rolname AS usename,
 	w.application_name, w.client_addr, w.backend_start, w.state, w.xact_age,
 	w.wait_start, w.waited, w.locktype, w.mode, w.database, w.relation,
-	CASE WHEN w.uncertain THEN 'uncertain' ELSE n.relation_name END AS relation_name,
-	w.page, w.tuple, w.virtualxid, w.transactionid, w.classid, w.objid, w.objsubid,
-	lifeguard.describe_awaited(w.locktype,
-		CASE WHEN w.uncertain THEN 'uncertain' ELSE n.relation_name END, w.page, w.tuple,
-		w.virtualxid, w.transactionid, w.classid, w.objid, w.objsubid) AS awaited,
+	w.relation_name,
+	w.page, w.tuple, w.virtualxid, w.transactionid, w.classid, w.objid, w.objsubid, w.awaited,
 	w.blocked_by, w.root_pids, w.depth, w.deadlock, w.query_id, w.query, w.query_tags
 FROM lifeguard.read_lock_graph('waits') w
 	LEFT JOIN pg_catalog.pg_database d ON d.oid = w.datid
 	LEFT JOIN pg_catalog.pg_authid r ON r.oid = w.usesysid
-	CROSS JOIN LATERAL (SELECT lifeguard.name_relation(w.database, w.relation) AS relation_name) n
 ORDER BY w.wait_start;
 COMMENT ON VIEW lifeguard.lock_waits IS
 'Every process that waits for a heavyweight lock now, longest wait first.';
@@ -57,8 +53,7 @@ SELECT b.pid, p.gid, b.backend_type, b.datid, d.datname, b.usesysid, r.rolname A
 	b.application_name, b.client_addr, b.backend_start, b.state, b.state_age,
 	COALESCE(b.xact_age, pg_catalog.clock_timestamp() - p.prepared) AS xact_age,
 	b.query_id, b.query, b.query_tags, b.locktype, b.relation,
-	CASE WHEN b.uncertain THEN 'uncertain'
-		 ELSE lifeguard.name_relation(b.database, b.relation) END AS relation_name,
+	b.relation_name,
 	b.held_modes, b.awaited_modes, b.blocked_directly, b.blocked_total,
 	b.longest_wait, b.total_wait, b.deadlock,
 	CASE
@@ -125,11 +120,7 @@ SELECT t.pid, p.gid, t.level, t.deadlock,
 			COALESCE(' ' || t.state || COALESCE(' for '
 				|| pg_catalog.date_trunc('milliseconds', t.state_age), ''), '')
 		ELSE pg_catalog.format(' waits %s for %s on %s',
-				COALESCE(pg_catalog.date_trunc('milliseconds', t.waited)::text, '?'), t.mode,
-				lifeguard.describe_awaited(t.locktype,
-					CASE WHEN t.uncertain THEN 'uncertain'
-						 ELSE lifeguard.name_relation(t.database, t.relation) END,
-					t.page, t.tuple, t.virtualxid, t.transactionid, t.classid, t.objid, t.objsubid))
+				COALESCE(pg_catalog.date_trunc('milliseconds', t.waited)::text, '?'), t.mode, t.awaited)
 		END
 	|| CASE WHEN t.blocked_total > 0
 		THEN pg_catalog.format(', blocks %s (%s directly)', t.blocked_total, t.blocked_directly)
