@@ -9,7 +9,7 @@ DATA_built = extension/pg_lifeguard--$(EXTVERSION).sql
 TOPICS = $(sort $(wildcard extension/topics/*.sql))
 
 REGRESS = $(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql)))
-REGRESS_OPTS = --temp-instance=tmp_check --temp-config=test/pg_lifeguard.conf
+REGRESS_OPTS = --temp-instance=tmp_check_regress --temp-config=test/pg_lifeguard.conf
 ISOLATION = $(sort $(patsubst test/isolation/specs/%.spec,%,$(wildcard test/isolation/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=test/isolation --temp-instance=tmp_check_iso --temp-config=test/pg_lifeguard.conf
 TAP_TESTS = 1
@@ -17,7 +17,7 @@ PROVE_TESTS = $(sort $(wildcard test/t/*.pl))
 
 PG_CPPFLAGS = -DLG_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS = -Wall -Wextra -Wno-unused-parameter
-EXTRA_CLEAN = tmp_check_iso output_iso
+EXTRA_CLEAN = tmp_check_regress tmp_check_iso output_iso
 
 PG_CONFIG = pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)

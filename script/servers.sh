@@ -11,7 +11,7 @@
 : "$lg_cache"
 
 # The address of Debian's main archive, as the machine's apt uses it; LG_MIRROR
-# names another.
+# names another.  Fails when neither names one.
 lg_mirror() {
 	local codename uri
 	[ -z "${LG_MIRROR:-}" ] || { echo "$LG_MIRROR" && return; }
@@ -26,7 +26,10 @@ lg_mirror() {
 	esac
 	case $uri in
 		http://* | https://*) echo "${uri%/}" ;;
-		*) echo http://deb.debian.org/debian ;;
+		*)
+			lg_warn "could not find the address of Debian's archive in apt's configuration; set LG_MIRROR"
+			return 1
+			;;
 	esac
 }
 
@@ -84,7 +87,7 @@ lg_remove_chroot() {
 
 lg_chroot_bootstrap() {
 	local version=$1 dir=$2 log=$3 mirror suite proxy
-	mirror=$(lg_mirror)
+	mirror=$(lg_mirror) || return 1
 	suite=$(lg_chroot_suite "$version")
 	proxy=$(apt-config dump --format '%v' Acquire::http::Proxy 2>/dev/null || true)
 	lg_remove_chroot "$dir"
@@ -180,9 +183,10 @@ lg_make_assert() {
 
 # The machine's own source list is left alone: a private one, with private indexes.
 lg_assert_source() {
-	local work=$1 log=$2 apt
+	local work=$1 log=$2 apt mirror
+	mirror=$(lg_mirror) || return 1
 	mkdir -p "$work/lists/partial"
-	echo "deb-src $(lg_mirror) bookworm main" >"$work/sources.list"
+	echo "deb-src $mirror bookworm main" >"$work/sources.list"
 	apt=(apt-get -q -o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
 		-o Dir::State::lists="$work/lists" -o APT::Sandbox::User=root -o APT::Get::List-Cleanup=0
 		-o APT::Update::Error-Mode=any)
