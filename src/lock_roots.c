@@ -206,13 +206,23 @@ inherit(Sets *s, int v)
 		s->depth[v]++;
 }
 
+/* Nodes before junctions, older junctions before younger ones. */
+static int
+compare_vertices(const void *a, const void *b)
+{
+	return *(const int *) a - *(const int *) b;
+}
+
 /* One component: a root, a cycle, or something that leads to either. */
 static void
-solve_component(Sets *s, const int *members, int count)
+solve_component(Sets *s, int *members, int count)
 {
 	LgLockGraph *graph = s->graph;
 	int n_real = 0;
 	int real = -1;
+	int first = 0;
+
+	qsort(members, count, sizeof(int), compare_vertices);
 
 	for (int i = 0; i < count; i++)
 	{
@@ -228,19 +238,16 @@ solve_component(Sets *s, const int *members, int count)
 		int set = begin_set(s);
 
 		graph->edges->search++;
-		for (int i = 0; i < count; i++)
+		for (int i = 0; i < n_real; i++)
 		{
 			s->set[members[i]] = set;
 			s->depth[members[i]] = 0;
-			if (members[i] < graph->n_nodes)
-			{
-				add_member(s, members[i]);
-				graph->nodes[members[i]].deadlock = n_real >= 2;
-			}
+			add_member(s, members[i]);
+			graph->nodes[members[i]].deadlock = n_real >= 2;
 		}
-		return;
+		first = n_real;
 	}
-	for (int i = 0; i < count; i++)
+	for (int i = first; i < count; i++)
 		inherit(s, members[i]);
 }
 
@@ -401,20 +408,38 @@ count_all_harm(LgLockGraph *graph)
 	}
 }
 
+/* The modes that others than one node await in the queue of a lock. */
+static LOCKMASK
+modes_awaited_by_others(const LgLockGraph *graph, const LgAwaitedLock *lock, int index)
+{
+	LOCKMASK modes = 0;
+
+	if (graph->nodes[index].first_waiter < 0)
+		return lock->queued;
+	for (int i = lock->first_waiter; i < lock->first_waiter + lock->n_waiters; i++)
+	{
+		if (graph->waiters[i].node != index)
+			modes |= LOCKBIT_ON(graph->waiters[i].mode);
+	}
+	return modes;
+}
+
 /*
- * What a holder's modes mean to the queue of a lock: which of them are in the
- * way, and of which of the awaited modes.  Returns false if none is.
+ * What a holder's modes mean to others in the queue of a lock: which of them
+ * are in the way, and of which of the awaited modes.  False if none is.
  */
 static bool
-find_modes_in_the_way(const LgAwaitedLock *lock, LOCKMASK held, LOCKMASK *in_the_way,
-					  LOCKMASK *awaited)
+find_modes_in_the_way(const LgLockGraph *graph, const LgAwaitedLock *lock,
+					  const LgLockHolder *holder, LOCKMASK *in_the_way, LOCKMASK *awaited)
 {
+	LOCKMASK queued = modes_awaited_by_others(graph, lock, holder->node);
+
 	*in_the_way = *awaited = 0;
 	for (LOCKMODE mode = 1; mode < MAX_LOCKMODES; mode++)
 	{
-		if ((lock->queued & LOCKBIT_ON(mode)) && (lock->conflicts[mode] & held))
+		if ((queued & LOCKBIT_ON(mode)) && (lock->conflicts[mode] & holder->held))
 		{
-			*in_the_way |= lock->conflicts[mode] & held;
+			*in_the_way |= lock->conflicts[mode] & holder->held;
 			*awaited |= LOCKBIT_ON(mode);
 		}
 	}
@@ -431,17 +456,20 @@ count_blocked_by_lock(const LgLockGraph *graph, int index, int lock_index, LOCKM
 	int n = 0;
 
 	e->search++;
-	e->mark[index] = e->search;
 	for (int i = lock->first_waiter; i < lock->first_waiter + lock->n_waiters; i++)
 	{
 		int node = graph->waiters[i].node;
 
-		if (!(LOCKBIT_ON(graph->waiters[i].mode) & awaited) || e->mark[node] == e->search)
+		if (!(LOCKBIT_ON(graph->waiters[i].mode) & awaited) || node == index ||
+			e->mark[node] == e->search)
 			continue;
 		e->mark[node] = e->search;
 		starts[n++] = node;
 	}
-	return n + find_blocked(graph, starts, n, false);
+	n += find_blocked(graph, starts, n, false);
+
+	/* in a cycle the search comes back to where it began */
+	return e->mark[index] == e->search ? n - 1 : n;
 }
 
 /*
@@ -466,8 +494,15 @@ find_contended_locks(LgLockGraph *graph)
 			LOCKMASK awaited;
 
 			if ((node->first_waiter >= 0 && !node->deadlock) ||
-				!find_modes_in_the_way(lock, graph->holders[i].held, &held, &awaited))
+				!find_modes_in_the_way(graph, lock, &graph->holders[i], &held, &awaited))
 				continue;
+			if (node->contended_lock == l)
+			{
+				/* another process of the same group holds it, too */
+				node->held |= held;
+				node->awaited |= awaited;
+				continue;
+			}
 			if (node->contended_lock >= 0)
 			{
 				int count;

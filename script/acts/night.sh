@@ -63,7 +63,7 @@ night_prepare() {
 	SQL
 	cat >"$cluster/mobile.sql" <<-'SQL'
 		SELECT 1;
-		\sleep 3600 s
+		\sleep 1800 s
 	SQL
 	chmod 644 "$cluster"/*.sql
 }
