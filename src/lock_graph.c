@@ -49,7 +49,10 @@ typedef struct RawEntry
 	PGPROC *proc;
 	PGPROC *leader;
 	int pid;
-	int leader_pid;
+	int leader_pid;	   /* 0 for a prepared transaction, and only for one */
+	TransactionId xid; /* the rest of the leader's, for a prepared transaction */
+	Oid databaseid;
+	Oid roleid;
 	LOCKMASK held; /* of a holder */
 	LOCKMODE mode; /* of a waiter */
 	TimestampTz wait_start;
@@ -63,6 +66,7 @@ typedef struct Reader
 	int n_raw_holders; /* raw[0 ..], then the queue */
 	int n_raw;
 	HTAB *seen; /* LOCK pointers copied in this reading */
+	int nodes_room;
 	int waiters_room;
 	int holders_room;
 	int locks_room;
@@ -74,6 +78,11 @@ slot_of(const PGPROC *proc)
 	return (int) (proc - ProcGlobal->allProcs);
 }
 
+/*
+ * Copy who holds or awaits.  The partition lock is held: while the PROCLOCK is
+ * there, so are its process, or its prepared transaction, and their PGPROC is
+ * nobody else's.  A leader may have ended before its workers.
+ */
 static void
 copy_entry(RawEntry *entry, PROCLOCK *proclock)
 {
@@ -81,6 +90,11 @@ copy_entry(RawEntry *entry, PROCLOCK *proclock)
 	entry->leader = proclock->groupLeader;
 	entry->pid = entry->proc->pid;
 	entry->leader_pid = entry->leader->pid;
+	if (entry->leader_pid == 0 && slot_of(entry->leader) < (int) ProcGlobal->allProcCount)
+		entry->leader_pid = entry->pid;
+	entry->xid = entry->leader->xid;
+	entry->databaseid = entry->leader->databaseId;
+	entry->roleid = entry->leader->roleId;
 	entry->held = proclock->holdMask;
 	entry->mode = NoLock;
 	entry->wait_start = 0;
@@ -147,32 +161,32 @@ copy_lock(Reader *reader, volatile PGPROC *proc, LOCK *lock, LgAwaitedLock *copy
 	return true;
 }
 
-/* The node of a copied entry, made when it is met for the first time. */
+/*
+ * The node of a copied entry, made when it is met for the first time.  A slot
+ * may have passed to another process since an earlier lock was copied, so the
+ * PID must be the same, too.
+ */
 static int
 node_of(Reader *reader, const RawEntry *entry)
 {
 	LgLockGraph *graph = reader->graph;
 	int slot = slot_of(entry->leader);
+	int known = graph->node_of_slot[slot];
 	LgLockNode *node;
 
-	if (graph->node_of_slot[slot] >= 0)
-		return graph->node_of_slot[slot];
+	if (known >= 0 && graph->nodes[known].pid == entry->leader_pid)
+		return known;
 
 	node = &graph->nodes[graph->n_nodes];
 	memset(node, 0, sizeof(LgLockNode));
 	node->slot = slot;
 	node->pid = entry->leader_pid;
 	node->first_waiter = node->root_set = node->parent = node->contended_lock = node->depth = -1;
-
-	/*
-	 * The PGPROC of a prepared transaction changes only with another PREPARE
-	 * in the same slot, which would have to have released this lock first.
-	 */
 	if (entry->leader_pid == 0)
 	{
-		node->xid = entry->leader->xid;
-		node->databaseid = entry->leader->databaseId;
-		node->roleid = entry->leader->roleId;
+		node->xid = entry->xid;
+		node->databaseid = entry->databaseid;
+		node->roleid = entry->roleid;
 	}
 
 	return graph->node_of_slot[slot] = graph->n_nodes++;
@@ -188,6 +202,11 @@ make_room(Reader *reader)
 	{
 		reader->locks_room *= 2;
 		graph->locks = repalloc_huge(graph->locks, sizeof(LgAwaitedLock) * reader->locks_room);
+	}
+	while (graph->n_nodes + reader->n_raw > reader->nodes_room)
+	{
+		reader->nodes_room *= 2;
+		graph->nodes = repalloc_huge(graph->nodes, sizeof(LgLockNode) * reader->nodes_room);
 	}
 	while (graph->n_waiters + reader->n_raw > reader->waiters_room)
 	{
@@ -279,11 +298,11 @@ init_reader(Reader *reader)
 	reader->raw = palloc_extended(sizeof(RawEntry) * 2 * reader->slots, MCXT_ALLOC_HUGE);
 	reader->seen =
 		hash_create("pg_lifeguard awaited locks", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	reader->waiters_room = reader->holders_room = reader->locks_room = 64;
+	reader->nodes_room = reader->waiters_room = reader->holders_room = reader->locks_room = 64;
 	graph->waiters = palloc(sizeof(LgLockWaiter) * reader->waiters_room);
 	graph->holders = palloc(sizeof(LgLockHolder) * reader->holders_room);
 	graph->locks = palloc(sizeof(LgAwaitedLock) * reader->locks_room);
-	graph->nodes = palloc_extended(sizeof(LgLockNode) * reader->slots, MCXT_ALLOC_HUGE);
+	graph->nodes = palloc(sizeof(LgLockNode) * reader->nodes_room);
 	graph->node_of_slot = palloc_extended(sizeof(int) * reader->slots, MCXT_ALLOC_HUGE);
 	memset(graph->node_of_slot, -1, sizeof(int) * reader->slots);
 }

@@ -118,7 +118,7 @@ SELECT t.pid, p.gid, t.level, t.deadlock,
 	|| CASE WHEN t.deadlock THEN ' DEADLOCK' ELSE '' END
 	|| CASE WHEN t.level = 0 AND NOT w.waits THEN
 			COALESCE(' ' || t.state || COALESCE(' for '
-				|| pg_catalog.date_trunc('milliseconds', t.state_age), ''), '')
+				|| pg_catalog.date_trunc('milliseconds', t.state_age)::text, ''), '')
 		ELSE pg_catalog.format(' waits %s for %s on %s',
 				COALESCE(pg_catalog.date_trunc('milliseconds', t.waited)::text, '?'), t.mode, t.awaited)
 		END

@@ -34,7 +34,7 @@ FROM lifeguard.read_connection_usage() u
 	LEFT JOIN pg_catalog.pg_authid r ON r.oid = u.usesysid
 ORDER BY u.used DESC;
 COMMENT ON VIEW lifeguard.connection_usage IS
-'Who holds the connections now: sessions by database, role, application and client, most first.';
+'Who holds the connections now: sessions by database, role, application and client, most first. Counts are true for everybody, whoever may see the sessions.';
 COMMENT ON COLUMN lifeguard.connection_usage.datid IS 'OID of the database';
 COMMENT ON COLUMN lifeguard.connection_usage.datname IS 'Name of the database';
 COMMENT ON COLUMN lifeguard.connection_usage.usesysid IS 'OID of the role';

@@ -150,9 +150,10 @@ night_line() {
 # Somebody changes the front page by hand, and goes to lunch before COMMIT.
 forget_transaction() {
 	mkfifo "$cluster/admin"
+	# for both directions: opening one end would wait for the other
+	exec {admin_input}<>"$cluster/admin"
 	in_group lg_as_user env PGAPPNAME=admin-console "$(lg_bindir)/psql" -X -q -At \
-		-h "$cluster" -U shop shop <"$cluster/admin" >"$cluster/log/admin-console" 2>&1
-	exec {admin_input}>"$cluster/admin"
+		-h "$cluster" -U shop shop <&"$admin_input" >"$cluster/log/admin-console" 2>&1
 	cat >&"$admin_input" <<-'SQL'
 		SELECT pg_backend_pid();
 		BEGIN;
