@@ -221,7 +221,7 @@ lg_copy_tree() {
 # user, and install as root.  The checkout stays as it is.
 lg_build_and_install() {
 	local work config status=0
-	work=$(mktemp -d /tmp/pg_lifeguard_build.XXXXXX)
+	work=$(mktemp -d "${LG_TMP:-/tmp}/pg_lifeguard_build.XXXXXX")
 	config=$(lg_pg_config)
 	lg_copy_tree "$work/src" && {
 		[ "$(id -u)" != 0 ] || chown -R "$lg_user:$lg_group" "$work"

@@ -30,10 +30,59 @@ compare_tops(const void *a, const void *b)
 	return x->node - y->node;
 }
 
+typedef struct TreeChild
+{
+	int node;
+	int pid;
+	TimestampTz wait_start; /* 0 = in this instant not known: the newest */
+} TreeChild;
+
+/* Longest wait first. */
+static int
+compare_children(const void *a, const void *b)
+{
+	const TreeChild *x = a;
+	const TreeChild *y = b;
+
+	if (x->wait_start != y->wait_start)
+	{
+		if (x->wait_start == 0 || y->wait_start == 0)
+			return x->wait_start == 0 ? 1 : -1;
+		return x->wait_start < y->wait_start ? -1 : 1;
+	}
+	return x->pid - y->pid;
+}
+
+/* Link every node that has a parent into that parent's list of children, in order. */
+static void
+link_children(const LgLockGraph *graph, int *first_child, int *sibling)
+{
+	TreeChild *children = palloc(sizeof(TreeChild) * graph->n_nodes);
+	int n = 0;
+
+	for (int i = 0; i < graph->n_nodes; i++)
+	{
+		const LgLockNode *node = &graph->nodes[i];
+
+		first_child[i] = -1;
+		if (node->parent >= 0)
+			children[n++] = (TreeChild){i, node->pid, node->wait_start};
+	}
+	qsort(children, n, sizeof(TreeChild), compare_children);
+
+	while (--n >= 0)
+	{
+		int parent = graph->nodes[children[n].node].parent;
+
+		sibling[children[n].node] = first_child[parent];
+		first_child[parent] = children[n].node;
+	}
+}
+
 /*
  * Put graph->nodes[] into the order of the tree and give each its level:
  * blockers at the top, most harmful first, everybody below the parent that
- * lock_roots.c chose, in queue order.  Allocates in the current memory context.
+ * lock_edges.c chose, longest wait first.  Allocates in the current memory context.
  */
 void
 lg_lock_tree_build(LgLockGraph *graph)
@@ -41,24 +90,12 @@ lg_lock_tree_build(LgLockGraph *graph)
 	int n = graph->n_nodes;
 	int *first_child = palloc(sizeof(int) * n);
 	int *sibling = palloc(sizeof(int) * n);
-	bool *linked = palloc0(sizeof(bool) * n);
 	int *open = palloc(sizeof(int) * n);
 	TreeTop *tops = palloc(sizeof(TreeTop) * n);
 	int n_tops = 0;
 	int n_tree = 0;
 
-	memset(first_child, -1, sizeof(int) * n);
-	for (int i = graph->n_waiters - 1; i >= 0; i--)
-	{
-		int node = graph->waiters[i].node;
-		int parent = graph->nodes[node].parent;
-
-		if (parent < 0 || linked[node])
-			continue;
-		linked[node] = true;
-		sibling[node] = first_child[parent];
-		first_child[parent] = node;
-	}
+	link_children(graph, first_child, sibling);
 	for (int i = 0; i < n; i++)
 	{
 		if (graph->nodes[i].parent < 0)
