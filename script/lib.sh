@@ -4,7 +4,7 @@
 #
 #     . "$(dirname "$0")/lib.sh"
 #
-#   lg_setup_host [FOR...]  install what is missing (FOR: versions, assert)
+#   lg_setup_host [FOR...]  install what is missing (FOR: versions, assert, bench)
 #   lg_setup_user           choose the unprivileged user that runs the servers
 #   lg_as_user CMD...       run a command as that user
 #   lg_as_root CMD...       run a command as root
@@ -117,6 +117,7 @@ lg_host_packages() {
 		case $reason in
 			versions) echo debootstrap debian-archive-keyring ca-certificates ;;
 			assert) echo gettext bzip2 xz-utils ca-certificates ;;
+			bench) echo libpq-dev valgrind ;;
 		esac
 	done
 }
@@ -195,6 +196,7 @@ lg_check_tools() {
 	for reason in "$@"; do
 		case $reason in
 			versions) command -v debootstrap >/dev/null || need+=("debootstrap") ;;
+			bench) command -v valgrind >/dev/null || need+=("valgrind") ;;
 			assert) need+=("Debian 12, for its source package of PostgreSQL 15") ;;
 		esac
 	done

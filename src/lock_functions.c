@@ -218,12 +218,16 @@ describe_awaited(const LOCKTAG *tag, const LgAwaitedRow *row, const char *relati
 					(int64) (((uint64) tag->locktag_field2) << 32 | tag->locktag_field3));
 			return psprintf("advisory keys %d, %d", (int) tag->locktag_field2,
 							(int) tag->locktag_field3);
+		case LOCKTAG_OBJECT:
+			relation = get_rel_name(tag->locktag_field2); /* catalogs are the same everywhere */
+			return psprintf("object %u of catalog %s", tag->locktag_field3,
+							relation ? relation : psprintf("%u", tag->locktag_field2));
 		default:
-			return psprintf("%s %u of catalog %u",
+			return psprintf("%s %u, %u",
 							tag->locktag_type <= LOCKTAG_LAST_TYPE
 								? LockTagTypeNames[tag->locktag_type]
-								: "object",
-							tag->locktag_field3, tag->locktag_field2);
+								: "lock",
+							tag->locktag_field2, tag->locktag_field3);
 	}
 }
 
