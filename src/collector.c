@@ -175,13 +175,14 @@ collect(LgTime now)
 
 /*
  * Make one pass: collect, and publish.  Waits, interruptibly, while another
- * process makes one.  Needs lg_shared; needs no transaction.  What it allocates
- * is gone when it returns.
+ * process makes one.  Needs lg_shared; needs no transaction.  Returns when it
+ * began: after that wait, or two passes could change their order.
  */
-void
-lg_collector_run_pass(const LgTime *now)
+LgTime
+lg_collector_run_pass(void)
 {
 	static MemoryContext context = NULL;
+	static LgTime now;
 	MemoryContext caller;
 
 	/* One that keeps its block: pages given back would have to be faulted in again. */
@@ -193,7 +194,8 @@ lg_collector_run_pass(const LgTime *now)
 	caller = MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		collect(*now);
+		now = lg_clock_now();
+		collect(now);
 	}
 	PG_FINALLY();
 	{
@@ -202,6 +204,7 @@ lg_collector_run_pass(const LgTime *now)
 		lg_shared_end_pass();
 	}
 	PG_END_TRY();
+	return now;
 }
 
 /* Say in shared memory that we live, or, on the way out, that we do not. */
@@ -300,16 +303,13 @@ lg_collector_main(Datum arg)
 
 	for (;;)
 	{
-		LgTime now = lg_clock_now();
+		int64 now = lg_clock_read(CLOCK_MONOTONIC);
 
 		CHECK_FOR_INTERRUPTS();
 		reload_if_asked();
 		if (lg_sample_interval != 0 &&
-			now.mono - last.mono >= lg_shared->current_interval * LG_USECS_PER_MSEC)
-		{
-			last = now;
-			lg_collector_run_pass(&now);
-		}
+			(last.mono == 0 || now - last.mono >= lg_shared->current_interval * LG_USECS_PER_MSEC))
+			last = lg_collector_run_pass();
 		nap(last, wait_event);
 	}
 }

@@ -9,7 +9,7 @@
 #include "clock.h"
 
 extern void lg_collector_register(void);
-extern void lg_collector_run_pass(const LgTime *now);
+extern LgTime lg_collector_run_pass(void);
 extern PGDLLEXPORT void lg_collector_main(Datum arg);
 
 #endif /* LG_COLLECTOR_H */
