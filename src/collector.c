@@ -146,7 +146,7 @@ gauge_locks(const LgLockGraph *graph, LgGauges *gauges)
 	{
 		const LgLockNode *node = &graph->nodes[i];
 
-		if (node->blocked_total > 0)
+		if (node->blocked_total > 0 && node->first_waiter < 0)
 			gauges->blockers++;
 		gauges->longest_wait =
 			Max(gauges->longest_wait, lg_clock_age(node->wait_start, graph->read_at));

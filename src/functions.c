@@ -66,8 +66,7 @@ add_lock_columns(LgRows *rows, SessionsReading *reading, const LgSession *sessio
 	if (node >= 0)
 	{
 		n = lg_lock_edges_blockers_of(graph, node, reading->nodes);
-		for (int i = 0; i < n; i++)
-			reading->nodes[i] = graph->nodes[reading->nodes[i]].pid;
+		n = lg_lock_edges_pids_of(graph, reading->nodes, n);
 	}
 	lg_rows_add_ints(rows, reading->nodes, n);
 	lg_rows_add_int(rows, node >= 0 ? lg_lock_roots_count_blocked(graph, node) : 0);
@@ -132,6 +131,7 @@ add_session(LgRows *rows, SessionsReading *reading, const LgSession *session)
 	if (!lg_sessions_read_texts(session, &reading->texts))
 		return;
 
+	lg_rows_begin_row(rows);
 	lg_rows_add_oid(rows, session->databaseid);
 	lg_rows_add_int(rows, session->pid);
 	lg_rows_add_oid(rows, session->userid);
@@ -205,6 +205,7 @@ pg_lifeguard_read_connections(PG_FUNCTION_ARGS)
 
 	known = counts.active + counts.idle + counts.idle_in_transaction +
 			counts.idle_in_transaction_aborted;
+	lg_rows_begin_row(&rows);
 	lg_rows_add_int(&rows, MaxConnections);
 	lg_rows_add_int(&rows, LG_SUPERUSER_RESERVED);
 	lg_rows_add_int(&rows, LG_RESERVED);
@@ -308,6 +309,7 @@ pg_lifeguard_read_connection_usage(PG_FUNCTION_ARGS)
 	hash_seq_init(&scan, usages);
 	while ((usage = hash_seq_search(&scan)) != NULL)
 	{
+		lg_rows_begin_row(&rows);
 		lg_rows_add_oid(&rows, usage->key.databaseid);
 		lg_rows_add_oid(&rows, usage->key.userid);
 		lg_rows_add_text(&rows, usage->key.application_name);
@@ -329,7 +331,7 @@ static const char *
 describe_collector(const LgShared *copy, TimestampTz now)
 {
 	int64 silence = lg_clock_age(copy->beat.last_pass.wall, now);
-	int64 patience = Max(2 * copy->current_interval * LG_USECS_PER_MSEC, 5 * USECS_PER_SEC);
+	int64 patience = Max(2 * LG_USECS_PER_MSEC * copy->current_interval, 5 * USECS_PER_SEC);
 
 	if (copy->collector_pid == 0)
 		return "no collector";
@@ -349,6 +351,7 @@ pg_lifeguard_read_status(PG_FUNCTION_ARGS)
 	LgRows rows;
 
 	lg_rows_begin(&rows, fcinfo);
+	lg_rows_begin_row(&rows);
 	if (lg_shared == NULL)
 	{
 		lg_rows_add_text(&rows, "not loaded");

@@ -13,10 +13,9 @@
  *					junctions, as they are when its turn comes, of the modes that
  *					conflict with its own
  *
- * So a waiter adds a bounded number of edges.  One who would meet itself over
- * a junction, because it holds the lock already in a conflicting mode or has a
- * parallel worker ahead in the queue, gets plain edges instead; without a
- * deadlock at most a few per lock can be in that position.
+ * So a waiter adds a bounded number of edges.  One who holds the lock already
+ * in a conflicting mode, or has a parallel worker ahead in the queue, meets
+ * itself over a junction; whoever follows edges must not take that for a cycle.
  *
  * Locking: none.  Everything here reads only the graph, no shared memory.
  *-------------------------------------------------------------------------
@@ -35,8 +34,6 @@ typedef struct Junctions
 	int queue[MAX_LOCKMODES];		 /* vertex; -1 = nobody of that mode yet */
 	int first_hard[MAX_LOCKMODES];	 /* in holders[] of the graph; -1 = not looked up yet */
 	int first_queued[MAX_LOCKMODES]; /* in waiters[] of the graph; -1 = nobody yet */
-	LOCKMASK *held;					 /* by node: what it holds of this lock */
-	LOCKMASK *ahead;				 /* by node: the modes its processes queue for */
 } Junctions;
 
 static int
@@ -90,8 +87,7 @@ create_edges(int n_nodes)
  * excepted; stops when visit returns false.
  */
 static void
-visit_blockers(const LgLockGraph *graph, int index, bool (*visit)(void *arg, int node, bool hard),
-			   void *arg)
+visit_blockers(const LgLockGraph *graph, int index, bool (*visit)(void *arg, int node), void *arg)
 {
 	const LgLockWaiter *waiter = &graph->waiters[index];
 	const LgAwaitedLock *lock = &graph->locks[waiter->lock];
@@ -101,8 +97,7 @@ visit_blockers(const LgLockGraph *graph, int index, bool (*visit)(void *arg, int
 	{
 		const LgLockHolder *holder = &graph->holders[i];
 
-		if (holder->node != waiter->node && (holder->held & conflicts) &&
-			!visit(arg, holder->node, true))
+		if (holder->node != waiter->node && (holder->held & conflicts) && !visit(arg, holder->node))
 			return;
 	}
 	for (int i = lock->first_waiter; i < index; i++)
@@ -110,28 +105,13 @@ visit_blockers(const LgLockGraph *graph, int index, bool (*visit)(void *arg, int
 		const LgLockWaiter *ahead = &graph->waiters[i];
 
 		if (ahead->node != waiter->node && (LOCKBIT_ON(ahead->mode) & conflicts) &&
-			!visit(arg, ahead->node, false))
+			!visit(arg, ahead->node))
 			return;
 	}
 }
 
-typedef struct EdgeVisit
-{
-	LgLockEdges *edges;
-	int from;
-} EdgeVisit;
-
 static bool
-visit_add_edge(void *arg, int node, bool hard)
-{
-	EdgeVisit *visit = arg;
-
-	add_edge(visit->edges, visit->from, node);
-	return true;
-}
-
-static bool
-visit_set_parent(void *arg, int node, bool hard)
+visit_set_parent(void *arg, int node)
 {
 	*(int *) arg = node;
 	return false;
@@ -145,14 +125,6 @@ link_waiter(LgLockGraph *graph, int index, Junctions *j)
 	const LgAwaitedLock *lock = &graph->locks[waiter->lock];
 	LOCKMASK conflicts = lock->conflicts[waiter->mode];
 	LgLockEdges *e = graph->edges;
-
-	if ((j->held[waiter->node] | j->ahead[waiter->node]) & conflicts)
-	{
-		EdgeVisit visit = {e, waiter->node};
-
-		visit_blockers(graph, index, visit_add_edge, &visit);
-		return;
-	}
 
 	if (j->holders[waiter->mode] < 0)
 	{
@@ -181,7 +153,6 @@ enqueue_waiter(LgLockGraph *graph, int index, Junctions *j)
 	const LgLockWaiter *waiter = &graph->waiters[index];
 	LgLockEdges *e = graph->edges;
 
-	j->ahead[waiter->node] |= LOCKBIT_ON(waiter->mode);
 	if (j->first_queued[waiter->mode] < 0)
 		j->first_queued[waiter->mode] = index;
 	if (graph->locks[waiter->lock].queued & graph->locks[waiter->lock].conflicts[waiter->mode])
@@ -265,37 +236,26 @@ lg_lock_edges_build(LgLockGraph *graph)
 	Junctions j;
 
 	graph->edges = create_edges(graph->n_nodes);
-	j.held = palloc0(sizeof(LOCKMASK) * graph->n_nodes);
-	j.ahead = palloc0(sizeof(LOCKMASK) * graph->n_nodes);
-
 	for (int l = 0; l < graph->n_locks; l++)
 	{
 		const LgAwaitedLock *lock = &graph->locks[l];
-		int holders_end = lock->first_holder + lock->n_holders;
 		int waiters_end = lock->first_waiter + lock->n_waiters;
 
-		CHECK_FOR_INTERRUPTS();
 		memset(j.holders, -1, sizeof(j.holders));
 		memset(j.queue, -1, sizeof(j.queue));
 		memset(j.first_hard, -1, sizeof(j.first_hard));
 		memset(j.first_queued, -1, sizeof(j.first_queued));
-		for (int i = lock->first_holder; i < holders_end; i++)
-			j.held[graph->holders[i].node] |= graph->holders[i].held;
 
 		for (int i = lock->first_waiter; i < waiters_end; i++)
 		{
 			LgLockNode *node = &graph->nodes[graph->waiters[i].node];
 
+			CHECK_FOR_INTERRUPTS();
 			link_waiter(graph, i, &j);
 			if (node->parent < 0)
 				node->parent = find_parent(graph, i, &j);
 			enqueue_waiter(graph, i, &j);
 		}
-
-		for (int i = lock->first_holder; i < holders_end; i++)
-			j.held[graph->holders[i].node] = 0;
-		for (int i = lock->first_waiter; i < waiters_end; i++)
-			j.ahead[graph->waiters[i].node] = 0;
 	}
 
 	graph->edges->mark =
@@ -312,7 +272,7 @@ typedef struct BlockerVisit
 } BlockerVisit;
 
 static bool
-visit_collect(void *arg, int node, bool hard)
+visit_collect(void *arg, int node)
 {
 	BlockerVisit *visit = arg;
 
@@ -322,6 +282,35 @@ visit_collect(void *arg, int node, bool hard)
 		visit->blockers[visit->count++] = node;
 	}
 	return true;
+}
+
+static int
+compare_ints(const void *a, const void *b)
+{
+	int x = *(const int *) a;
+	int y = *(const int *) b;
+
+	return (x > y) - (x < y);
+}
+
+/*
+ * Turn nodes into their PIDs, in place: each once and in order; one 0 stands
+ * for all prepared transactions.  Returns how many are left.
+ */
+int
+lg_lock_edges_pids_of(const LgLockGraph *graph, int *nodes, int n)
+{
+	int distinct = 0;
+
+	for (int i = 0; i < n; i++)
+		nodes[i] = graph->nodes[nodes[i]].pid;
+	qsort(nodes, n, sizeof(int), compare_ints);
+	for (int i = 0; i < n; i++)
+	{
+		if (i == 0 || nodes[i] != nodes[i - 1])
+			nodes[distinct++] = nodes[i];
+	}
+	return distinct;
 }
 
 /*

@@ -33,6 +33,7 @@ typedef struct LgLockEdges
 } LgLockEdges;
 
 extern void lg_lock_edges_build(LgLockGraph *graph);
+extern int lg_lock_edges_pids_of(const LgLockGraph *graph, int *nodes, int n);
 extern int lg_lock_edges_blockers_of(const LgLockGraph *graph, int node, int *blockers);
 
 #endif /* LG_LOCK_EDGES_H */

@@ -41,7 +41,7 @@ typedef struct LocksReading
 	LgLockGraph *graph;
 	LgRows rows;
 	LgSessionTexts texts;
-	int *pids; /* scratch, room for all nodes */
+	int *nodes; /* scratch, room for all of them */
 	bool with_blockers;
 } LocksReading;
 
@@ -271,7 +271,10 @@ add_awaited_row(LgRows *rows, const LgLockGraph *graph, const LgLockWaiter *wait
 		lg_rows_add_null(rows);
 }
 
-/* virtualxid, transactionid, classid, objid, objsubid, as pg_locks fills them */
+/*
+ * virtualxid, transactionid, classid, objid, objsubid, as pg_locks fills them
+ * (but for the locks of parallel apply, which are shown like objects)
+ */
 static void
 add_lock_keys(LgRows *rows, const LOCKTAG *tag)
 {
@@ -300,7 +303,13 @@ add_lock_keys(LgRows *rows, const LOCKTAG *tag)
 
 	lg_rows_add_text(rows, virtualxid);
 	lg_rows_add_xid(rows, xid);
-	if (object)
+	if (tag->locktag_type == LOCKTAG_SPECULATIVE_TOKEN)
+	{
+		lg_rows_add_null(rows);
+		lg_rows_add(rows, ObjectIdGetDatum(tag->locktag_field2)); /* the token */
+		lg_rows_add_null(rows);
+	}
+	else if (object)
 	{
 		lg_rows_add(rows, ObjectIdGetDatum(tag->locktag_field2));
 		lg_rows_add(rows, ObjectIdGetDatum(tag->locktag_field3));
@@ -353,33 +362,6 @@ first_contender(const LgLockGraph *graph, const LgLockNode *node)
 	return NULL;
 }
 
-static int
-compare_ints(const void *a, const void *b)
-{
-	int x = *(const int *) a;
-	int y = *(const int *) b;
-
-	return (x > y) - (x < y);
-}
-
-/* The PIDs of some nodes, each once and in order; 0 stands for prepared transactions. */
-static void
-add_pids(LocksReading *reading, const int *nodes, int n)
-{
-	int *pids = reading->pids;
-	int distinct = 0;
-
-	for (int i = 0; i < n; i++)
-		pids[i] = reading->graph->nodes[nodes[i]].pid;
-	qsort(pids, n, sizeof(int), compare_ints);
-	for (int i = 0; i < n; i++)
-	{
-		if (i == 0 || pids[i] != pids[i - 1])
-			pids[distinct++] = pids[i];
-	}
-	lg_rows_add_ints(&reading->rows, pids, distinct);
-}
-
 /* blocked_by, root_pids, depth, deadlock */
 static void
 add_place(LocksReading *reading, int index)
@@ -389,15 +371,23 @@ add_place(LocksReading *reading, int index)
 	const LgLockNode *node = &graph->nodes[index];
 
 	if (reading->with_blockers)
-		add_pids(reading, reading->pids, lg_lock_edges_blockers_of(graph, index, reading->pids));
+	{
+		int n = lg_lock_edges_blockers_of(graph, index, reading->nodes);
+
+		n = lg_lock_edges_pids_of(graph, reading->nodes, n);
+		lg_rows_add_ints(rows, reading->nodes, n);
+	}
 	else
 		lg_rows_add_null(rows);
 
-	if (node->first_waiter >= 0 && node->root_set >= 0 && reading->with_blockers)
+	if (reading->with_blockers && node->root_set >= 0)
 	{
 		const LgRootSet *set = &graph->root_sets[node->root_set];
+		int n;
 
-		add_pids(reading, &graph->set_members[set->first], set->count);
+		memcpy(reading->nodes, &graph->set_members[set->first], sizeof(int) * set->count);
+		n = lg_lock_edges_pids_of(graph, reading->nodes, set->count);
+		lg_rows_add_ints(rows, reading->nodes, n);
 	}
 	else
 		lg_rows_add_null(rows);
@@ -453,7 +443,9 @@ add_row(LocksReading *reading, int slot, int pid, int index, const LgLockWaiter 
 {
 	const LgLockNode *node = &reading->graph->nodes[index];
 
+	lg_rows_begin_row(&reading->rows);
 	lg_rows_add_int(&reading->rows, node->level);
+	lg_rows_add(&reading->rows, BoolGetDatum(node->first_waiter >= 0));
 	add_who(reading, slot, pid, node);
 	add_wait_columns(reading, waiter);
 	add_place(reading, index);
@@ -484,9 +476,10 @@ add_nodes(LocksReading *reading, bool whole_tree)
 		int index = graph->tree[i];
 		const LgLockNode *node = &graph->nodes[index];
 		bool waits = node->first_waiter >= 0;
+		bool blocker = (!waits || node->deadlock) && node->blocked_total > 0;
 
 		CHECK_FOR_INTERRUPTS();
-		if (whole_tree ? (!waits && node->blocked_total == 0) : node->blocked_total == 0)
+		if (!blocker && !(whole_tree && waits))
 			continue;
 		add_row(reading, node->slot, node->pid, index,
 				whole_tree && waits ? &graph->waiters[node->first_waiter]
@@ -516,7 +509,7 @@ pg_lifeguard_read_lock_graph(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 
 	lg_sessions_init_texts(&reading.texts, true);
-	reading.pids = palloc(sizeof(int) * reading.graph->n_nodes);
+	reading.nodes = palloc(sizeof(int) * reading.graph->n_nodes);
 	reading.with_blockers = strcmp(part, "waits") == 0;
 	if (reading.with_blockers)
 		add_waits(&reading);

@@ -65,7 +65,7 @@ typedef struct Reader
 	RawEntry *raw;
 	int n_raw_holders; /* raw[0 ..], then the queue */
 	int n_raw;
-	HTAB *seen; /* LOCK pointers copied in this reading */
+	HTAB *seen; /* tags of the locks copied in this reading */
 	int nodes_room;
 	int waiters_room;
 	int holders_room;
@@ -291,7 +291,7 @@ init_reader(Reader *reader)
 {
 	LgLockGraph *graph = palloc0(sizeof(LgLockGraph));
 	HASHCTL ctl = {
-		.keysize = sizeof(LOCK *), .entrysize = sizeof(LOCK *), .hcxt = CurrentMemoryContext};
+		.keysize = sizeof(LOCKTAG), .entrysize = sizeof(LOCKTAG), .hcxt = CurrentMemoryContext};
 
 	reader->graph = graph;
 	reader->slots = ProcGlobal->allProcCount + max_prepared_xacts;
@@ -326,7 +326,8 @@ read_once(void)
 		CHECK_FOR_INTERRUPTS();
 		if (reader.graph == NULL)
 			init_reader(&reader);
-		if (hash_search(reader.seen, &lock, HASH_FIND, NULL) != NULL)
+		memcpy(&copy.tag, &lock->tag, sizeof(LOCKTAG));
+		if (hash_search(reader.seen, &copy.tag, HASH_FIND, NULL) != NULL)
 			continue;
 		if (reader.graph->n_holders >= MAX_HOLDERS)
 		{
@@ -335,7 +336,7 @@ read_once(void)
 		}
 		if (!copy_lock(&reader, proc, lock, &copy))
 			continue;
-		hash_search(reader.seen, &lock, HASH_ENTER, NULL);
+		hash_search(reader.seen, &copy.tag, HASH_ENTER, NULL);
 		store_lock(&reader, &copy);
 	}
 
@@ -355,33 +356,45 @@ cycle_member_before(const LgLockGraph *before, const LgLockNode *node)
 	int index = before->node_of_slot[node->slot];
 
 	return index >= 0 && before->nodes[index].deadlock && before->nodes[index].pid == node->pid &&
-		   before->nodes[index].wait_start == node->wait_start;
+		   node->wait_start != 0 && before->nodes[index].wait_start == node->wait_start;
+}
+
+/* Compare with the reading before.  Returns false if a cycle is new. */
+static bool
+confirm_cycles(const LgLockGraph *before, const LgLockGraph *graph)
+{
+	for (int i = 0; i < graph->n_nodes; i++)
+	{
+		if (graph->nodes[i].deadlock &&
+			(before == NULL || !cycle_member_before(before, &graph->nodes[i])))
+			return false;
+	}
+	return true;
 }
 
 /*
- * Compare with the reading before.  Returns false if a cycle is new.  When it
- * is the last word, what could not be confirmed is no deadlock, and what waits
- * for it has no known root.
+ * Take back the cycles that could not be confirmed: their members are mere
+ * waiters, and what waits for them has no root that is known.
  */
-static bool
-confirm_cycles(const LgLockGraph *before, LgLockGraph *graph, bool last_word)
+static void
+drop_unconfirmed_cycles(const LgLockGraph *before, LgLockGraph *graph)
 {
-	bool confirmed = true;
-
 	for (int i = 0; i < graph->n_nodes; i++)
 	{
 		LgLockNode *node = &graph->nodes[i];
 
-		if (!node->deadlock || (before != NULL && cycle_member_before(before, node)))
+		if (!node->deadlock || cycle_member_before(before, node))
 			continue;
-		confirmed = false;
-		if (last_word)
-		{
-			node->deadlock = false;
-			graph->root_sets[node->root_set].count = 0;
-		}
+		node->deadlock = false;
+		graph->root_sets[node->root_set].count = 0;
 	}
-	return confirmed;
+	for (int i = 0; i < graph->n_nodes; i++)
+	{
+		LgLockNode *node = &graph->nodes[i];
+
+		if (node->root_set >= 0 && graph->root_sets[node->root_set].count == 0)
+			node->depth = -1;
+	}
 }
 
 /*
@@ -401,8 +414,13 @@ lg_lock_graph_read(void)
 		if (graph == NULL || graph->n_waiters == 0)
 			return NULL;
 		lg_lock_roots_solve(graph);
-		if (confirm_cycles(before, graph, reading == MAX_READINGS) || reading == MAX_READINGS)
+		if (confirm_cycles(before, graph))
 			return graph;
+		if (reading == MAX_READINGS)
+		{
+			drop_unconfirmed_cycles(before, graph);
+			return graph;
+		}
 		before = graph;
 	}
 }

@@ -213,27 +213,22 @@ compare_vertices(const void *a, const void *b)
 	return *(const int *) a - *(const int *) b;
 }
 
-/* One component: a root, a cycle, or something that leads to either. */
+/*
+ * One component: a root, a cycle, or something that leads to either.  The
+ * junctions in it may lead elsewhere, too, and others may use them; so they
+ * inherit from all that they lead to, the older ones first.
+ */
 static void
 solve_component(Sets *s, int *members, int count)
 {
 	LgLockGraph *graph = s->graph;
 	int n_real = 0;
-	int real = -1;
-	int first = 0;
 
 	qsort(members, count, sizeof(int), compare_vertices);
+	while (n_real < count && members[n_real] < graph->n_nodes)
+		n_real++;
 
-	for (int i = 0; i < count; i++)
-	{
-		if (members[i] < graph->n_nodes)
-		{
-			real = members[i];
-			n_real++;
-		}
-	}
-
-	if (n_real >= 2 || (n_real == 1 && graph->nodes[real].first_waiter < 0))
+	if (n_real >= 2 || (n_real == 1 && graph->nodes[members[0]].first_waiter < 0))
 	{
 		int set = begin_set(s);
 
@@ -245,10 +240,16 @@ solve_component(Sets *s, int *members, int count)
 			add_member(s, members[i]);
 			graph->nodes[members[i]].deadlock = n_real >= 2;
 		}
-		first = n_real;
 	}
-	for (int i = first; i < count; i++)
+	for (int i = n_real; i < count; i++)
 		inherit(s, members[i]);
+	if (n_real == 1 && graph->nodes[members[0]].first_waiter >= 0)
+	{
+		/* it meets itself over these junctions: now they lead to what it leads to */
+		inherit(s, members[0]);
+		for (int i = n_real; i < count; i++)
+			inherit(s, members[i]);
+	}
 }
 
 static void
@@ -266,8 +267,12 @@ solve_roots(LgLockGraph *graph)
 	graph->set_members = palloc(sizeof(int) * s.members_room);
 	s.set = palloc_extended(sizeof(int) * e->n_vertices, MCXT_ALLOC_HUGE);
 	s.depth = palloc_extended(sizeof(int) * e->n_vertices, MCXT_ALLOC_HUGE);
+	memset(s.set, -1, sizeof(int) * e->n_vertices);
 	for (int c = 0, begin = 0; c < t.n_components; begin = t.ends[c++])
+	{
+		CHECK_FOR_INTERRUPTS();
 		solve_component(&s, &t.order[begin], t.ends[c] - begin);
+	}
 
 	for (int i = 0; i < graph->n_nodes; i++)
 	{
@@ -493,6 +498,7 @@ find_contended_locks(LgLockGraph *graph)
 			LOCKMASK held;
 			LOCKMASK awaited;
 
+			CHECK_FOR_INTERRUPTS();
 			if ((node->first_waiter >= 0 && !node->deadlock) ||
 				!find_modes_in_the_way(graph, lock, &graph->holders[i], &held, &awaited))
 				continue;

@@ -31,11 +31,23 @@ lg_rows_begin(LgRows *rows, FunctionCallInfo fcinfo)
 {
 	InitMaterializedSRF(fcinfo, 0);
 	rows->result = (ReturnSetInfo *) fcinfo->resultinfo;
+	rows->context =
+		AllocSetContextCreate(CurrentMemoryContext, "pg_lifeguard row", ALLOCSET_DEFAULT_SIZES);
 	rows->n = 0;
 }
 
 /*
- * Put the current row into the result set and begin the next.
+ * Begin a row.  What is allocated until it ends is gone then.
+ */
+void
+lg_rows_begin_row(LgRows *rows)
+{
+	rows->n = 0;
+	rows->caller = MemoryContextSwitchTo(rows->context);
+}
+
+/*
+ * Put the current row into the result set.
  */
 void
 lg_rows_end_row(LgRows *rows)

@@ -17,12 +17,15 @@
 typedef struct LgRows
 {
 	ReturnSetInfo *result;
+	MemoryContext context; /* of the current row */
+	MemoryContext caller;
 	int n; /* columns of the current row so far */
 	Datum values[LG_MAX_COLUMNS];
 	bool nulls[LG_MAX_COLUMNS];
 } LgRows;
 
 extern void lg_rows_begin(LgRows *rows, FunctionCallInfo fcinfo);
+extern void lg_rows_begin_row(LgRows *rows);
 extern void lg_rows_end_row(LgRows *rows);
 extern void lg_rows_add(LgRows *rows, Datum value);
 extern void lg_rows_add_null(LgRows *rows);

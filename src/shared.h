@@ -40,7 +40,7 @@ typedef struct LgHeartbeat
 	uint64 missed_passes; /* that the interval in force asked for and nobody made */
 	uint64 late_passes;	  /* that came more than 5 s late */
 	uint64 clock_jumps;	  /* of the wall clock against the monotonic one, by more than 1 s */
-	uint64 waits_cut_off; /* waiters left out of a pass by a bound */
+	uint64 waits_cut_off; /* waiters, or roots of waiters, left out of passes by a bound */
 	LgTime last_pass;	  /* its beginning; 0 = none yet */
 	TimestampTz last_clock_jump;
 	TimestampTz ages_count_from; /* no age gained before this counts; 0 = all do */
@@ -55,7 +55,11 @@ typedef struct LgShared
 	LWLock *lock;
 	Size size;
 
-	/* Guarded by lock: shared to read, exclusive to write. */
+	/*
+	 * Guarded by lock: shared to read, exclusive to write.  The collector, who
+	 * alone sets the three intervals but for passes by hand, reads its own
+	 * current one without it.
+	 */
 	pid_t collector_pid; /* 0 while none runs */
 	TimestampTz collector_since;
 	int collector_starts;

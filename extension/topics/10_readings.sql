@@ -19,7 +19,7 @@ COMMENT ON FUNCTION lifeguard.read_sessions() IS
 
 CREATE FUNCTION lifeguard.read_lock_graph(
 	part text,
-	OUT level integer, OUT pid integer, OUT prepared_xid xid, OUT datid oid, OUT usesysid oid,
+	OUT level integer, OUT waits boolean, OUT pid integer, OUT prepared_xid xid, OUT datid oid, OUT usesysid oid,
 	OUT application_name text, OUT backend_type text, OUT leader_pid integer,
 	OUT client_addr inet, OUT backend_start timestamptz, OUT state text,
 	OUT state_age interval, OUT xact_age interval,
@@ -76,10 +76,8 @@ LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 1;
 COMMENT ON FUNCTION lifeguard.read_status() IS
 'Copies what the collector says of itself; what the view status shows.';
 
-REVOKE ALL ON FUNCTION lifeguard.read_sessions(), lifeguard.read_lock_graph(text),
-	lifeguard.read_connections(), lifeguard.read_connection_usage(), lifeguard.read_status()
-	FROM PUBLIC;
--- views check EXECUTE for whoever selects from them
+-- Views check EXECUTE for whoever selects from them; said here in case default
+-- privileges give it to nobody.
 GRANT EXECUTE ON FUNCTION lifeguard.read_sessions(), lifeguard.read_lock_graph(text),
 	lifeguard.read_connections(), lifeguard.read_connection_usage(), lifeguard.read_status()
 	TO PUBLIC;

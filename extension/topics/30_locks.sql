@@ -58,7 +58,11 @@ SELECT b.pid, p.gid, b.backend_type, b.datid, d.datname, b.usesysid, r.rolname A
 	b.longest_wait, b.total_wait, b.deadlock,
 	CASE
 		WHEN p.gid IS NOT NULL THEN
-			pg_catalog.format('ROLLBACK PREPARED %L; -- in database %I', p.gid, d.datname)
+			-- a line break would end the comment
+			pg_catalog.format('ROLLBACK PREPARED %L; -- in database %I', p.gid,
+				pg_catalog.translate(d.datname::text, E'\n\r', '  '))
+		WHEN b.prepared_xid IS NOT NULL OR b.usesysid IS NULL AND b.backend_type IS NULL THEN
+			'none: it has just ended'
 		WHEN b.deadlock THEN
 			'none: a deadlock, which the server ends itself after deadlock_timeout'
 		WHEN b.pid = pg_catalog.pg_backend_pid() THEN
@@ -111,12 +115,14 @@ COMMENT ON COLUMN lifeguard.blockers.remedy IS 'The statement that would free th
 
 CREATE VIEW lifeguard.lock_tree AS
 SELECT t.pid, p.gid, t.level, t.deadlock,
-	pg_catalog.repeat('    ', t.level)
-	|| COALESCE(t.pid::text, 'prepared ' || pg_catalog.quote_literal(p.gid))
-	|| ' ' || COALESCE(r.rolname, t.backend_type, '?') || COALESCE('@' || d.datname, '')
-	|| COALESCE(' [' || NULLIF(t.application_name, '') || ']', '')
+	-- a name with a line break must not look like a line of ours
+	pg_catalog.translate(
+		pg_catalog.repeat('    ', t.level)
+		|| COALESCE(t.pid::text, 'prepared ' || COALESCE(pg_catalog.quote_literal(p.gid), '(just ended)'))
+		|| ' ' || COALESCE(r.rolname::text, t.backend_type, '?') || COALESCE('@' || d.datname::text, '')
+		|| COALESCE(' [' || NULLIF(t.application_name, '') || ']', ''), E'\n\r', '  ')
 	|| CASE WHEN t.deadlock THEN ' DEADLOCK' ELSE '' END
-	|| CASE WHEN t.level = 0 AND NOT w.waits THEN
+	|| CASE WHEN NOT t.waits THEN
 			COALESCE(' ' || t.state || COALESCE(' for '
 				|| pg_catalog.date_trunc('milliseconds', t.state_age)::text, ''), '')
 		ELSE pg_catalog.format(' waits %s for %s on %s',
@@ -128,7 +134,6 @@ SELECT t.pid, p.gid, t.level, t.deadlock,
 	|| COALESCE(': ' || NULLIF(pg_catalog.left(
 			pg_catalog.regexp_replace(t.query, '\s+', ' ', 'g'), 60), ''), '') AS tree
 FROM lifeguard.read_lock_graph('tree') WITH ORDINALITY t
-	CROSS JOIN LATERAL (SELECT t.depth IS NOT NULL OR t.deadlock AS waits) w
 	LEFT JOIN pg_catalog.pg_prepared_xact() p ON p.transaction = t.prepared_xid
 	LEFT JOIN pg_catalog.pg_database d ON d.oid = t.datid
 	LEFT JOIN pg_catalog.pg_authid r ON r.oid = t.usesysid

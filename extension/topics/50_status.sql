@@ -51,7 +51,7 @@ COMMENT ON COLUMN lifeguard.status.waiting IS 'Sessions and other processes wait
 COMMENT ON COLUMN lifeguard.status.blockers IS 'Root blockers, as the newest pass saw it';
 COMMENT ON COLUMN lifeguard.status.longest_wait IS 'Longest lock wait, as the newest pass saw it';
 COMMENT ON COLUMN lifeguard.status.shared_memory IS 'Shared memory in use, in bytes';
-COMMENT ON COLUMN lifeguard.status.waits_cut_off IS 'Waits left out of passes because a bound was reached';
+COMMENT ON COLUMN lifeguard.status.waits_cut_off IS 'Waiters, or roots of waiters, left out of passes because a bound was reached';
 COMMENT ON COLUMN lifeguard.status.reset_at IS 'When lifeguard.reset() was last called';
 
 CREATE FUNCTION lifeguard.run_pass() RETURNS void
