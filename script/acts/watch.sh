@@ -80,8 +80,18 @@ watch_look() {
 
 	step "Who waits for whom?   SELECT tree FROM lifeguard.lock_tree"
 	lines=$(ask "SELECT tree FROM lifeguard.lock_tree")
-	printf '%s\n' "$lines" | sed -n '1,20p' | cut -c 1-98 | sed 's/^/  /'
-	tell "... and $(printf '%s\n' "$lines" | sed 1,20d | wc -l) lines more, each cut to this width here. In full the first reads:"
+	# the head of it, and the ALTER TABLE with some of those behind it
+	printf '%s\n' "$lines" | awk -v columns=96 '
+		/\[deploy\]/ { deploy = NR }
+		NR <= 13 || (deploy && NR <= deploy + 5) {
+			if (skipped) printf "      ... %d lines more\n", skipped
+			skipped = 0
+			print "  " substr($0, 1, columns)
+			next
+		}
+		{ skipped++ }
+		END { if (skipped) printf "      ... %d lines more\n", skipped }'
+	tell "Each is cut to this width here. In full the first reads:"
 	tell "$(printf '%s\n' "$lines" | sed -n 1p)"
 
 	step "Who sits in a transaction?   TABLE lifeguard.idle_transactions"

@@ -1,0 +1,1 @@
+SELECT lifeguard.run_pass();

@@ -1,0 +1,131 @@
+# LgTest.pm: what these tests share: servers, and questions asked of each.
+
+package LgTest;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+use LgSession;
+
+our @EXPORT = qw(lg_server lg_configure lg_passes lg_status lg_collector_again
+  lg_view_errors lg_negative_ages lg_log_complaints lg_has_library);
+
+# A started server with the extension in its database postgres.
+#   preload     shared_preload_libraries; pg_lifeguard unless told
+#   conf        more lines for postgresql.conf
+#   init        more for the node's init()
+#   extension => 0, start => 0    leave that to the caller
+sub lg_server
+{
+	my ($name, %options) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	my $preload = $options{preload} // 'pg_lifeguard';
+
+	$node->init(%{ $options{init} // {} });
+	$node->append_conf('postgresql.conf', <<"END" . ($options{conf} // ''));
+shared_preload_libraries = '$preload'
+max_connections = 30
+autovacuum = off
+END
+	return $node if defined $options{start} && !$options{start};
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION pg_lifeguard')
+	  unless defined $options{extension} && !$options{extension};
+	return $node;
+}
+
+# Change settings with ALTER SYSTEM, in this order, and reload.
+sub lg_configure
+{
+	my ($session, @settings) = @_;
+
+	while (my ($name, $value) = splice @settings, 0, 2)
+	{
+		$session->query("ALTER SYSTEM SET $name = '$value'");
+	}
+	$session->query('SELECT pg_reload_conf()');
+	return;
+}
+
+# Columns of lifeguard.status, as psql -At prints them.
+sub lg_status
+{
+	my ($session, $columns) = @_;
+	return $session->query("SELECT $columns FROM lifeguard.status");
+}
+
+# True once so many more passes have been made.
+sub lg_passes
+{
+	my ($session, $more) = @_;
+	my $goal = lg_status($session, 'passes') + $more;
+	return $session->poll("SELECT passes >= $goal FROM lifeguard.status");
+}
+
+# True once another collector than the one with that PID makes passes.
+sub lg_collector_again
+{
+	my ($session, $old) = @_;
+	return $session->poll(
+		"SELECT collector_pid <> $old AND last_pass >= collector_since FROM lifeguard.status");
+}
+
+# Read every column of every view: what went wrong, a line each; '' is well.
+sub lg_view_errors
+{
+	my ($session) = @_;
+	my @views = split /\n/, $session->query(
+		"SELECT viewname FROM pg_views WHERE schemaname = 'lifeguard' ORDER BY 1");
+	my @errors;
+
+	push @errors, 'no views' unless @views;
+	foreach my $view (@views)
+	{
+		my $error = $session->error_of("SELECT v::text FROM lifeguard.$view v");
+		push @errors, "$view: $error->{message}" if $error;
+	}
+	return join "\n", @errors;
+}
+
+# Every age in any view that is below zero, a line each.
+sub lg_negative_ages
+{
+	my ($session) = @_;
+	my @columns = split /\n/, $session->query(<<'END');
+SELECT format('SELECT count(*) FROM lifeguard.%I WHERE %I < %s', c.relname, a.attname,
+			  CASE WHEN a.atttypid = 'interval'::regtype THEN 'interval ''0''' ELSE '0' END)
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+WHERE c.relnamespace = 'lifeguard'::regnamespace AND c.relkind = 'v' AND a.attnum > 0
+	AND (a.atttypid = 'interval'::regtype OR a.attname LIKE '%\_age')
+END
+	die "no ages in any view\n" unless @columns;
+	return join "\n", grep { $session->query($_) ne '0' } @columns;
+}
+
+# What the server's log must not hold, a line each: panics, warnings, failed
+# assertions and dead children.  "allow" excuses lines that a test provoked.
+sub lg_log_complaints
+{
+	my ($node, %options) = @_;
+	my $bad = qr/^\d{4}-[^\[]*\[\d+\] .*?\b(?:PANIC|WARNING):  |TRAP: |terminated by signal|because of crash of another server process/;
+	my @lines = grep { /$bad/ && !/ LOG:  (?:statement|execute|duration)/ } split /\n/,
+	  slurp_file($node->logfile);
+
+	@lines = grep { !/$options{allow}/ } @lines if $options{allow};
+	return join "\n", @lines;
+}
+
+# Whether the server under test has that library.
+sub lg_has_library
+{
+	my ($name) = @_;
+	chomp(my $folder = `pg_config --pkglibdir`);
+	return -e "$folder/$name.so";
+}
+
+1;
