@@ -434,17 +434,17 @@ modes_awaited_by_others(const LgLockGraph *graph, const LgAwaitedLock *lock, int
  * are in the way, and of which of the awaited modes.  False if none is.
  */
 static bool
-find_modes_in_the_way(const LgLockGraph *graph, const LgAwaitedLock *lock,
-					  const LgLockHolder *holder, LOCKMASK *in_the_way, LOCKMASK *awaited)
+find_modes_in_the_way(const LgLockGraph *graph, const LgAwaitedLock *lock, int index, LOCKMASK held,
+					  LOCKMASK *in_the_way, LOCKMASK *awaited)
 {
-	LOCKMASK queued = modes_awaited_by_others(graph, lock, holder->node);
+	LOCKMASK queued = modes_awaited_by_others(graph, lock, index);
 
 	*in_the_way = *awaited = 0;
 	for (LOCKMODE mode = 1; mode < MAX_LOCKMODES; mode++)
 	{
-		if ((queued & LOCKBIT_ON(mode)) && (lock->conflicts[mode] & holder->held))
+		if ((queued & LOCKBIT_ON(mode)) && (lock->conflicts[mode] & held))
 		{
-			*in_the_way |= lock->conflicts[mode] & holder->held;
+			*in_the_way |= lock->conflicts[mode] & held;
 			*awaited |= LOCKBIT_ON(mode);
 		}
 	}
@@ -477,6 +477,34 @@ count_blocked_by_lock(const LgLockGraph *graph, int index, int lock_index, LOCKM
 	return e->mark[index] == e->search ? n - 1 : n;
 }
 
+/* Is that lock, of those the node holds, the one because of which most sessions wait so far? */
+static void
+weigh_lock(LgLockGraph *graph, int index, int lock_index, LOCKMASK holds, int *most, int *starts)
+{
+	LgLockNode *node = &graph->nodes[index];
+	LOCKMASK held;
+	LOCKMASK awaited;
+
+	if ((node->first_waiter >= 0 && !node->deadlock) ||
+		!find_modes_in_the_way(graph, &graph->locks[lock_index], index, holds, &held, &awaited))
+		return;
+	if (node->contended_lock >= 0)
+	{
+		int count;
+
+		if (most[index] == 0)
+			most[index] =
+				count_blocked_by_lock(graph, index, node->contended_lock, node->awaited, starts);
+		count = count_blocked_by_lock(graph, index, lock_index, awaited, starts);
+		if (count <= most[index])
+			return;
+		most[index] = count;
+	}
+	node->contended_lock = lock_index;
+	node->held = held;
+	node->awaited = awaited;
+}
+
 /*
  * Of the locks that a root or a cycle member holds, the one because of which
  * most sessions wait.  They are counted only for those who hold several.
@@ -486,44 +514,24 @@ find_contended_locks(LgLockGraph *graph)
 {
 	int *most = palloc0(sizeof(int) * graph->n_nodes); /* 0 = not counted */
 	int *starts = palloc(sizeof(int) * graph->n_nodes);
+	LOCKMASK *holds = palloc0(sizeof(LOCKMASK) * graph->n_nodes); /* of one lock, all its workers */
 
 	for (int l = 0; l < graph->n_locks; l++)
 	{
 		const LgAwaitedLock *lock = &graph->locks[l];
+		int end = lock->first_holder + lock->n_holders;
 
-		for (int i = lock->first_holder; i < lock->first_holder + lock->n_holders; i++)
+		for (int i = lock->first_holder; i < end; i++)
+			holds[graph->holders[i].node] |= graph->holders[i].held;
+
+		for (int i = lock->first_holder; i < end; i++)
 		{
 			int index = graph->holders[i].node;
-			LgLockNode *node = &graph->nodes[index];
-			LOCKMASK held;
-			LOCKMASK awaited;
 
 			CHECK_FOR_INTERRUPTS();
-			if ((node->first_waiter >= 0 && !node->deadlock) ||
-				!find_modes_in_the_way(graph, lock, &graph->holders[i], &held, &awaited))
-				continue;
-			if (node->contended_lock == l)
-			{
-				/* another process of the same group holds it, too */
-				node->held |= held;
-				node->awaited |= awaited;
-				continue;
-			}
-			if (node->contended_lock >= 0)
-			{
-				int count;
-
-				if (most[index] == 0)
-					most[index] = count_blocked_by_lock(graph, index, node->contended_lock,
-														node->awaited, starts);
-				count = count_blocked_by_lock(graph, index, l, awaited, starts);
-				if (count <= most[index])
-					continue;
-				most[index] = count;
-			}
-			node->contended_lock = l;
-			node->held = held;
-			node->awaited = awaited;
+			if (holds[index] != 0)
+				weigh_lock(graph, index, l, holds[index], most, starts);
+			holds[index] = 0;
 		}
 	}
 }
