@@ -8,7 +8,9 @@
 #   cluster_stop          stop it; harmless when it does not run
 #   sql ARGS...           psql as superuser, in $cluster_database
 #   in_group CMD...       a process group of its own in the background; sets $group
-#   end_groups            end everything that in_group started
+#   run_job CMD...        run it in the foreground, but hear signals at once
+#   end_groups            end everything that in_group and run_job started
+#   remove_folder DIR     end whatever still works in there, and remove it
 #
 # It listens on a socket in that folder and nowhere else, so it is in nobody's
 # way whatever else runs on the machine.
@@ -18,6 +20,7 @@ cluster_database=postgres
 postmaster=			# its pid while it runs
 group=				# what in_group started last ...
 groups=()			# ... and all of them
+job=				# what run_job runs
 
 cluster_create() {
 	cluster=$1
@@ -64,7 +67,7 @@ sql() {
 		-h "$cluster" -U postgres -d "$cluster_database" "$@"
 }
 
-# Callers redirect all three streams: whatever outlived us would keep a reader
+# Callers of in_group redirect all three streams: whatever outlived us would keep a reader
 # of ours waiting.
 in_group() {
 	set -m
@@ -76,10 +79,32 @@ in_group() {
 	disown "$group"
 }
 
+run_job() {
+	local status=0
+	set -m
+	"$@" </dev/null &
+	job=$!
+	set +m
+	wait "$job" || status=$?
+	job=
+	return $status
+}
+
 end_groups() {
 	local member
-	for member in "${groups[@]}"; do
+	for member in $job "${groups[@]}"; do
 		kill -TERM -- "-$member" 2>/dev/null || true
 	done
 	groups=()
+}
+
+# What was just ended may write a last file while rm is already in there.
+remove_folder() {
+	local try
+	lg_stop_below "$1"
+	for try in 1 2 3 4 5; do
+		rm -rf "$1" 2>/dev/null && return 0
+		sleep 0.3
+	done
+	lg_warn "could not remove $1"
 }

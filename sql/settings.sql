@@ -20,7 +20,6 @@ ALTER ROLE CURRENT_USER SET pg_lifeguard.fast_interval = '1s';
 ALTER DATABASE :"DBNAME" SET pg_lifeguard.sample_interval = '1s';
 -- no such setting
 SET pg_lifeguard.xyz = 1;
-ALTER SYSTEM SET pg_lifeguard.xyz = 1;
 SHOW pg_lifeguard.xyz;
 -- out of bounds, or no time at all
 ALTER SYSTEM SET pg_lifeguard.sample_interval = -1;

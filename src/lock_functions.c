@@ -28,6 +28,7 @@
 #include "lock_edges.h"
 #include "lock_graph.h"
 #include "lock_roots.h"
+#include "lock_tree.h"
 #include "rights.h"
 #include "rows.h"
 #include "sessions.h"
@@ -514,6 +515,9 @@ pg_lifeguard_read_lock_graph(PG_FUNCTION_ARGS)
 	if (reading.with_blockers)
 		add_waits(&reading);
 	else
+	{
+		lg_lock_tree_build(reading.graph);
 		add_nodes(&reading, strcmp(part, "tree") == 0);
+	}
 	PG_RETURN_NULL();
 }

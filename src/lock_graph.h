@@ -28,7 +28,7 @@ typedef struct LgLockNode
 	int depth;				/* 1 = waits for a root; -1 = root, cycle member or unsettled */
 	int root_set;			/* in root_sets[]: what its waits lead to; -1 = nothing */
 	int parent;				/* in nodes[], where the tree shows it; -1 = at the top */
-	int level;				/* in the tree; 0 = at the top */
+	int level;				/* in the tree, by lg_lock_tree_build(); 0 = at the top */
 	int blocked_directly;	/* of roots and cycle members only: sessions, distinct */
 	int blocked_total;		/* likewise, through others too */
 	TimestampTz longest;	/* likewise: the earliest start among those waits; 0 = none known */
@@ -92,7 +92,7 @@ typedef struct LgLockGraph
 	LgAwaitedLock *locks;
 	LgRootSet *root_sets;
 	int *set_members;		   /* in nodes[] */
-	int *tree;				   /* all of nodes[], in the order of the tree */
+	int *tree;				   /* all of nodes[], in its order; by lg_lock_tree_build() */
 	struct LgLockEdges *edges; /* who waits for whom, see lock_edges.h */
 	int *node_of_slot; /* in nodes[], by PGPROC slot of the leader or of a waiter; -1 = none */
 } LgLockGraph;

@@ -19,7 +19,6 @@
 #include "clock.h"
 #include "lock_edges.h"
 #include "lock_roots.h"
-#include "lock_tree.h"
 
 /* Sets of roots hold at most so many members in all; what is beyond is cut off. */
 #define MAX_SET_MEMBERS (1 << 22)
@@ -224,7 +223,8 @@ solve_component(Sets *s, int *members, int count)
 	LgLockGraph *graph = s->graph;
 	int n_real = 0;
 
-	qsort(members, count, sizeof(int), compare_vertices);
+	if (count > 1)
+		qsort(members, count, sizeof(int), compare_vertices);
 	while (n_real < count && members[n_real] < graph->n_nodes)
 		n_real++;
 
@@ -537,8 +537,8 @@ find_contended_locks(LgLockGraph *graph)
 }
 
 /*
- * Fill in everything about nodes that follows from locks, holders and queues,
- * and the order of the tree.  Allocates in the current memory context.
+ * Fill in everything about nodes that follows from locks, holders and queues.
+ * Allocates in the current memory context.
  */
 void
 lg_lock_roots_solve(LgLockGraph *graph)
@@ -547,7 +547,6 @@ lg_lock_roots_solve(LgLockGraph *graph)
 	solve_roots(graph);
 	count_all_harm(graph);
 	find_contended_locks(graph);
-	lg_lock_tree_build(graph);
 }
 
 /*

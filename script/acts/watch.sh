@@ -161,14 +161,13 @@ watch_remedy() {
 result_line() { printf '       %-20s %10s %9s ms %9d\n' "$1" "$answers" "$p99" "$given_up"; }
 
 watch_result() {
-	local evening evening_p99 trouble_p99 after from
+	local evening trouble_p99 after from
 	# pgbench writes its log in blocks: let the newest lines come out
 	nap 2
 	step "What it meant for the users of shop-web, measured by the clients:"
 	printf '       %-20s %10s %12s %9s\n' "" "answers/s" "p99" "given up"
 	requests "$evening_from" "$evening_to" "$evening_to"
 	evening=$answers
-	evening_p99=$p99
 	result_line "before"
 	requests "$evening_to" "$trouble_to" "$after_to"
 	result_line "during the trouble"
@@ -180,8 +179,8 @@ watch_result() {
 	tell "p99: of the requests made in that time, whenever they were answered. Given up: unanswered" \
 		"for a second. shop-worker, which never touches that table, kept its pace (see above)."
 	check "throughput is back" "$(awk -v a="$after" -v b="$evening" 'BEGIN { print (a > b * 0.7) ? "yes" : "no" }')" yes
-	check "the trouble was real: p99 at least ten times that before" \
-		"$(awk -v a="$trouble_p99" -v b="$evening_p99" 'BEGIN { print (a > b * 10) ? "yes" : "no" }')" yes
+	check "the trouble was real: p99 above 5 s" \
+		"$(awk -v p99="$trouble_p99" 'BEGIN { print (p99 > 5000) ? "yes" : "no" }')" yes
 	check "the deployed column is there" "$(ask "SELECT count(*) FROM pg_attribute
 		WHERE attrelid = 'public.cart_cache'::regclass AND attname = 'note'")" 1
 	check "connections refused now" "$(as_shop psql -X -At shop -c "SELECT 'none'" 2>&1)" none

@@ -79,7 +79,8 @@ totals AS MATERIALIZED (
 		(SELECT count(*) FROM edges e WHERE e.blocker = r.root AND e.node <> r.root) AS directly,
 		(SELECT count(*) FROM paths p WHERE p.blocker = r.root AND p.node <> r.root) AS total,
 		r.root IN (SELECT node FROM looped) AS deadlock
-	FROM (SELECT DISTINCT root FROM ends) r),
+	FROM (SELECT blocker AS root FROM edges WHERE blocker NOT IN (SELECT node FROM waiting)
+		  UNION SELECT node FROM looped) r),
 -- ours
 got AS MATERIALIZED (SELECT COALESCE(leader_pid, pid) AS node, * FROM lifeguard.lock_waits),
 blockers AS MATERIALIZED (SELECT COALESCE(pid, 0) AS root, * FROM lifeguard.blockers),
@@ -96,7 +97,9 @@ UNION ALL
 SELECT format('lock_waits: %s awaits %s, not %s', who(pid), w, g)
 FROM waits w JOIN got g USING (pid)
 WHERE (w.locktype, w.mode) IS DISTINCT FROM (g.locktype, g.mode)
-   OR w.virtualxid IS DISTINCT FROM g.virtualxid OR w.transactionid IS DISTINCT FROM g.transactionid
+   OR w.virtualxid IS DISTINCT FROM g.virtualxid
+   -- pg_locks of 15 shows speculative tokens without their transaction
+   OR w.transactionid IS DISTINCT FROM g.transactionid AND w.locktype <> 'spectoken'
    OR w.locktype NOT IN ('transactionid', 'spectoken')
 	  AND (w.database, w.relation, w.page, w.tuple::int, w.classid, w.objid, w.objsubid::int) IS DISTINCT FROM
 		  (g.database, g.relation, g.page::int, g.tuple, g.classid, g.objid, g.objsubid)

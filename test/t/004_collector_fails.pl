@@ -46,7 +46,14 @@ $node->wait_for_log(qr/background worker "pg_lifeguard collector" \(PID $old\) e
 is(lg_status($session, 'collector_starts'), '3', 'which is counted');
 ok(lg_passes($session, 2), 'passes go on');
 
-# --- again and again, in the middle of passes too
+# --- again and again, in the middle of passes too: those over many waiters
+# stop for interrupts on their way
+$session->query('CREATE TABLE till (id int)');
+my $holder = LgSession->new($node);
+my @waiters = map { LgSession->new($node) } 1 .. 16;
+$holder->query('BEGIN; LOCK TABLE till');
+$_->send('SELECT FROM till') foreach @waiters;
+ok($session->poll('SELECT waiting = 16 FROM lifeguard.status'), 'a pile-up');
 lg_configure($session, 'pg_lifeguard.sample_interval' => '10ms');
 ok($session->poll("SELECT current_interval = '10 ms' FROM lifeguard.status"), 'passes as often as can be');
 my $rounds = $ENV{LG_LONG} ? 40 : 4;
@@ -88,8 +95,9 @@ for (1 .. $rounds)
 	my $other = LgSession->new($node);
 
 	$other->send($way == 2 ? $caught : $endless);
-	$session->poll("SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = ${\$other->pid} AND query LIKE 'DO %'");
-	lg_passes($session, 5);
+	$session->poll("SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = ${\$other->pid} AND query LIKE 'DO %'")
+	  && lg_passes($session, 5)
+	  or last;
 	$session->query(
 		$way == 0
 		? "SELECT pg_terminate_backend(${\$other->pid})"
@@ -105,6 +113,11 @@ for (1 .. $rounds)
 }
 is($ended_well, $rounds, 'sessions ended in the middle of passes leave nothing behind');
 ok(lg_passes($session, 10), 'passes go on');
+
+$holder->query('ROLLBACK');
+is(scalar(grep { my $answer = $_->answer; $answer && !$answer->{error} } @waiters), 16, 'the pile-up dissolves');
+$_->close foreach ($holder, @waiters);
+ok($session->poll('SELECT waiting = 0 FROM lifeguard.status'), 'nobody waits any more');
 
 # --- several at once: every pass is one pass
 lg_configure($session, 'pg_lifeguard.sample_interval' => '0');

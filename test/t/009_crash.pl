@@ -60,7 +60,7 @@ $node->kill9;
 # Until the last of its processes is gone, the collector among them, shared
 # memory is in use and a new start refused.  The dead may wait to be buried.
 my $limit = 10 * $PostgreSQL::Test::Utils::timeout_default;
-my $alive = sub { return `ps -o stat= -p $_[0]` =~ /^\s*[^Z\s]/; };
+my $alive = sub { return kill(0, $_[0]) && `ps -o stat= -p $_[0] 2>&1` !~ /^\s*Z/; };
 while ((@processes = grep { $alive->($_) } @processes) && $limit-- > 0)
 {
 	select undef, undef, undef, 0.1;
