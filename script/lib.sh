@@ -4,7 +4,7 @@
 #
 #     . "$(dirname "$0")/lib.sh"
 #
-#   lg_setup_host [FOR...]  install what is missing (FOR: versions, assert, bench)
+#   lg_setup_host [FOR...]  install what is missing (FOR: test, versions, assert, bench)
 #   lg_setup_user           choose the unprivileged user that runs the servers
 #   lg_as_user CMD...       run a command as that user
 #   lg_as_root CMD...       run a command as root
@@ -91,7 +91,7 @@ lg_as_root() {
 
 # shellcheck disable=SC1091	# present on every Debian
 lg_is_debian_12() {
-	[ -r /etc/os-release ] && [ "$(. /etc/os-release && echo "$ID $VERSION_ID")" = "debian 12" ]
+	[ -r /etc/os-release ] && [ "$(. /etc/os-release && echo "$ID ${VERSION_ID:-}")" = "debian 12" ]
 }
 
 # LG_PG_CONFIG chooses another installation than the machine's own.
@@ -141,7 +141,7 @@ lg_setup_debian() {
 
 	if [ "$(id -u)" != 0 ]; then
 		lg_warn "missing packages: ${missing[*]}"
-		lg_warn "run this first: sudo $lg_root/script/setup${*:+ --$*}"
+		lg_warn "run this first: sudo $lg_root/script/setup$([ $# = 0 ] || printf ' --%s' "$@")"
 		return 1
 	fi
 
@@ -183,10 +183,9 @@ lg_apt_update() {
 # Another system: everything may be there already; if not, name it all at once.
 lg_check_tools() {
 	local need=() tool reason
-	for tool in gcc make perl prove clang faketime; do
+	for tool in gcc make perl; do
 		command -v "$tool" >/dev/null || need+=("$tool")
 	done
-	perl -MIPC::Run -e 1 2>/dev/null || need+=("the Perl module IPC::Run")
 	if ! lg_pg_config >/dev/null; then
 		need+=("PostgreSQL 15 or later with its development files (pg_config)")
 	elif [ ! -e "$("$(lg_pg_config)" --pgxs)" ]; then
@@ -195,6 +194,12 @@ lg_check_tools() {
 	[ -e /usr/include/krb5.h ] || [ -e /usr/local/include/krb5.h ] || need+=("krb5.h (libkrb5-dev)")
 	for reason in "$@"; do
 		case $reason in
+			test)
+				for tool in prove clang faketime; do
+					command -v "$tool" >/dev/null || need+=("$tool")
+				done
+				perl -MIPC::Run -e 1 2>/dev/null || need+=("the Perl module IPC::Run")
+				;;
 			versions) command -v debootstrap >/dev/null || need+=("debootstrap") ;;
 			bench) command -v valgrind >/dev/null || need+=("valgrind") ;;
 			assert) need+=("Debian 12, for its source package of PostgreSQL 15") ;;
@@ -220,7 +225,8 @@ lg_copy_tree() {
 }
 
 # Build with the machine's PostgreSQL in a private copy, as the unprivileged
-# user, and install as root.  The checkout stays as it is.
+# user, and install as root.  The checkout stays as it is.  Bitcode, which only
+# inlining by the JIT would use, is left out: not every machine can make it.
 lg_build_and_install() {
 	local work config status=0
 	work=$(mktemp -d "${LG_TMP:-/tmp}/pg_lifeguard_build.XXXXXX")
@@ -228,8 +234,8 @@ lg_build_and_install() {
 	lg_copy_tree "$work/src" && {
 		[ "$(id -u)" != 0 ] || chown -R "$lg_user:$lg_group" "$work"
 	} &&
-		lg_logged "$work/log" lg_as_user make -s -C "$work/src" PG_CONFIG="$config" clean &&
-		lg_logged "$work/log" lg_as_user make -s -C "$work/src" PG_CONFIG="$config" &&
+		lg_logged "$work/log" lg_as_user make -s -C "$work/src" PG_CONFIG="$config" with_llvm=no clean &&
+		lg_logged "$work/log" lg_as_user make -s -C "$work/src" PG_CONFIG="$config" with_llvm=no &&
 		lg_install "$work/log" "$work/src" "$config" || status=1
 	[ $status != 0 ] || rm -rf "$work"
 	return $status
@@ -239,7 +245,7 @@ lg_build_and_install() {
 lg_install() {
 	local log=$1 dir=$2 config=$3 via=
 	[ -w "$("$config" --pkglibdir)" ] || via=lg_as_root
-	lg_logged "$log" $via make -s -C "$dir" PG_CONFIG="$config" install
+	lg_logged "$log" $via make -s -C "$dir" PG_CONFIG="$config" with_llvm=no install
 }
 
 # ---------------------------------------------------------------------------
