@@ -27,7 +27,6 @@ ALTER SYSTEM SET pg_lifeguard.sample_interval = '-1s';
 ALTER SYSTEM SET pg_lifeguard.sample_interval = '25d';
 ALTER SYSTEM SET pg_lifeguard.sample_interval = 'often';
 ALTER SYSTEM SET pg_lifeguard.sample_interval = '1 MB';
-ALTER SYSTEM SET pg_lifeguard.sample_interval = NULL;
 ALTER SYSTEM SET pg_lifeguard.sample_interval = '';
 ALTER SYSTEM SET pg_lifeguard.fast_interval = 9;
 ALTER SYSTEM SET pg_lifeguard.fast_interval = '9400us';

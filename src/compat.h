@@ -80,6 +80,10 @@
 /*
  * Walks over a lock's holders, a lock's queue and a process's own locks.  The
  * partition lock must be held.  Up to 15 these were SHM_QUEUEs.
+ *
+ * LG_OWNS_NONE() is asked without the lock, so it must be one load: 15's own
+ * SHMQueueEmpty() asserts that two pointers agree, which they do not while the
+ * owner changes them.
  */
 #if PG_VERSION_NUM >= 160000
 #define LG_FIRST(type, member, head)                                                               \
@@ -112,7 +116,7 @@
 #define LG_NEXT_OWN(proc, part, item)                                                              \
 	((PROCLOCK *) SHMQueueNext(&(proc)->myProcLocks[part], &(item)->procLink,                      \
 							   offsetof(PROCLOCK, procLink)))
-#define LG_OWNS_NONE(proc, part) SHMQueueEmpty(&(proc)->myProcLocks[part])
+#define LG_OWNS_NONE(proc, part) ((proc)->myProcLocks[part].next == &(proc)->myProcLocks[part])
 #endif
 
 /*
