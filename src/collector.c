@@ -137,16 +137,21 @@ publish(LgTime now, const LgGauges *found, int cut_off, int64 cost)
 	LWLockRelease(lg_shared->lock);
 }
 
-/* What the lock graph says in a few numbers. */
+/*
+ * What the picture of locks says in a few numbers.  For these nothing needs to
+ * be concluded from it: who holds what others await, and waits for nothing
+ * itself, is a root.
+ */
 static void
 gauge_locks(const LgLockGraph *graph, LgGauges *gauges)
 {
-	gauges->waiting = graph->waiting_sessions;
 	for (int i = 0; i < graph->n_nodes; i++)
 	{
 		const LgLockNode *node = &graph->nodes[i];
 
-		if (node->blocked_total > 0 && node->first_waiter < 0)
+		if (node->first_waiter >= 0)
+			gauges->waiting++;
+		else
 			gauges->blockers++;
 		gauges->longest_wait =
 			Max(gauges->longest_wait, lg_clock_age(node->wait_start, graph->read_at));
@@ -157,15 +162,11 @@ static void
 collect(LgTime now)
 {
 	int64 began = lg_clock_read(CLOCK_THREAD_CPUTIME_ID);
-	LgSessions *sessions = lg_sessions_create();
 	LgGauges found = {0};
 	LgLockGraph *graph;
 
-	lg_sessions_read(sessions);
-	found.used = sessions->used;
-	for (int i = 0; i < sessions->count; i++)
-		lg_saturation_add(&found.states, &sessions->items[i]);
-	graph = lg_lock_graph_read();
+	found.used = lg_saturation_count(&found.states);
+	graph = lg_lock_graph_collect();
 	if (graph != NULL)
 		gauge_locks(graph, &found);
 

@@ -159,7 +159,8 @@ add_session(LgRows *rows, SessionsReading *reading, const LgSession *session)
 Datum
 pg_lifeguard_read_sessions(PG_FUNCTION_ARGS)
 {
-	LgSessions *sessions = lg_sessions_create();
+	LgSessionScan scan = {0, 0};
+	LgSession session;
 	SessionsReading reading;
 	LgRows rows;
 
@@ -167,15 +168,14 @@ pg_lifeguard_read_sessions(PG_FUNCTION_ARGS)
 	lg_sessions_init_texts(&reading.texts, true);
 	reading.graph = lg_lock_graph_read();
 	reading.nodes = palloc(sizeof(int) * (reading.graph ? reading.graph->n_nodes : 1));
-	lg_sessions_read(sessions);
 	reading.horizons = lg_horizon_read();
 	reading.next_xid = ReadNextTransactionId();
 	reading.now = GetCurrentTimestamp();
 
-	for (int i = 0; i < sessions->count; i++)
+	while (lg_sessions_next(&scan, &session))
 	{
 		CHECK_FOR_INTERRUPTS();
-		add_session(&rows, &reading, &sessions->items[i]);
+		add_session(&rows, &reading, &session);
 	}
 	PG_RETURN_NULL();
 }
@@ -186,16 +186,14 @@ pg_lifeguard_read_sessions(PG_FUNCTION_ARGS)
 Datum
 pg_lifeguard_read_connections(PG_FUNCTION_ARGS)
 {
-	LgSessions *sessions = lg_sessions_create();
-	LgStateCounts counts = {0};
+	LgStateCounts counts;
 	LgGauges gauges = {0};
 	LgRows rows;
+	int used;
 	int known;
 
 	lg_rows_begin(&rows, fcinfo);
-	lg_sessions_read(sessions);
-	for (int i = 0; i < sessions->count; i++)
-		lg_saturation_add(&counts, &sessions->items[i]);
+	used = lg_saturation_count(&counts);
 	if (lg_shared != NULL)
 	{
 		LWLockAcquire(lg_shared->lock, LW_SHARED);
@@ -210,15 +208,15 @@ pg_lifeguard_read_connections(PG_FUNCTION_ARGS)
 	lg_rows_add_int(&rows, LG_SUPERUSER_RESERVED);
 	lg_rows_add_int(&rows, LG_RESERVED);
 	lg_rows_add_int(&rows, lg_saturation_usable());
-	lg_rows_add_int(&rows, sessions->used);
+	lg_rows_add_int(&rows, used);
 	lg_rows_add_int(&rows, counts.active);
 	lg_rows_add_int(&rows, counts.idle);
 	lg_rows_add_int(&rows, counts.idle_in_transaction);
 	lg_rows_add_int(&rows, counts.idle_in_transaction_aborted);
-	lg_rows_add_int(&rows, Max(sessions->used - known, 0));
+	lg_rows_add_int(&rows, Max(used - known, 0));
 	lg_rows_add_int(&rows, counts.waiting);
 	lg_rows_add_int(&rows, max_wal_senders);
-	lg_rows_add_int(&rows, sessions->walsenders);
+	lg_rows_add_int(&rows, lg_sessions_count_walsenders());
 	if (gauges.high_water == 0)
 		lg_rows_add_null(&rows);
 	else
@@ -289,25 +287,25 @@ pg_lifeguard_read_connection_usage(PG_FUNCTION_ARGS)
 		.keysize = sizeof(UsageKey), .entrysize = sizeof(Usage), .hcxt = CurrentMemoryContext};
 	HTAB *usages = hash_create("pg_lifeguard connection usage", 64, &ctl,
 							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	LgSessions *sessions = lg_sessions_create();
+	LgSessionScan scan = {0, 0};
+	LgSession session;
 	TimestampTz now = GetCurrentTimestamp();
 	LgSessionTexts texts;
-	HASH_SEQ_STATUS scan;
+	HASH_SEQ_STATUS all;
 	Usage *usage;
 	LgRows rows;
 
 	lg_rows_begin(&rows, fcinfo);
 	lg_sessions_init_texts(&texts, false);
-	lg_sessions_read(sessions);
-	for (int i = 0; i < sessions->count; i++)
+	while (lg_sessions_next(&scan, &session))
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (lg_sessions_read_texts(&sessions->items[i], &texts))
-			count_usage(usages, &sessions->items[i], &texts);
+		if (lg_sessions_read_texts(&session, &texts))
+			count_usage(usages, &session, &texts);
 	}
 
-	hash_seq_init(&scan, usages);
-	while ((usage = hash_seq_search(&scan)) != NULL)
+	hash_seq_init(&all, usages);
+	while ((usage = hash_seq_search(&all)) != NULL)
 	{
 		lg_rows_begin_row(&rows);
 		lg_rows_add_oid(&rows, usage->key.databaseid);

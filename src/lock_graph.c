@@ -307,9 +307,14 @@ init_reader(Reader *reader)
 	memset(graph->node_of_slot, -1, sizeof(int) * reader->slots);
 }
 
-/* One reading of all awaited locks, not yet solved; NULL if nobody waits. */
-static LgLockGraph *
-read_once(void)
+/*
+ * Read all awaited locks, once, and conclude nothing: of the nodes only what
+ * they are and what they wait for is filled in.  Returns NULL when nobody
+ * waits.  The graph lies in the current memory context.  Takes lock partitions
+ * one at a time, shared.
+ */
+LgLockGraph *
+lg_lock_graph_collect(void)
 {
 	Reader reader;
 	LgAwaitedLock copy;
@@ -340,13 +345,12 @@ read_once(void)
 		store_lock(&reader, &copy);
 	}
 
-	if (reader.graph != NULL)
-	{
-		reader.graph->read_at = GetCurrentTimestamp();
-		hash_destroy(reader.seen);
-		pfree(reader.raw);
-	}
-	return reader.graph;
+	if (reader.graph == NULL)
+		return NULL;
+	reader.graph->read_at = GetCurrentTimestamp();
+	hash_destroy(reader.seen);
+	pfree(reader.raw);
+	return reader.graph->n_waiters > 0 ? reader.graph : NULL;
 }
 
 /* Does an earlier reading show the same process in the same wait, in a cycle? */
@@ -398,9 +402,8 @@ drop_unconfirmed_cycles(const LgLockGraph *before, LgLockGraph *graph)
 }
 
 /*
- * Read who waits for whom, and solve it (see lock_roots.c).  Returns NULL when
- * nobody waits.  The graph lies in the current memory context.  Takes lock
- * partitions one at a time, shared.
+ * Read who waits for whom, and conclude what follows (see lock_roots.c).  Else
+ * as lg_lock_graph_collect().
  */
 LgLockGraph *
 lg_lock_graph_read(void)
@@ -409,9 +412,9 @@ lg_lock_graph_read(void)
 
 	for (int reading = 1;; reading++)
 	{
-		LgLockGraph *graph = read_once();
+		LgLockGraph *graph = lg_lock_graph_collect();
 
-		if (graph == NULL || graph->n_waiters == 0)
+		if (graph == NULL)
 			return NULL;
 		lg_lock_roots_solve(graph);
 		if (confirm_cycles(before, graph))

@@ -111,6 +111,7 @@ typedef struct LgAwaitedRow
 	Oid candidates[64]; /* relations the waiter may write to, tables and indexes alike */
 } LgAwaitedRow;
 
+extern LgLockGraph *lg_lock_graph_collect(void);
 extern LgLockGraph *lg_lock_graph_read(void);
 extern void lg_lock_graph_awaited_row(const LgLockGraph *graph, const LgLockWaiter *waiter,
 									  LgAwaitedRow *row);

@@ -43,6 +43,22 @@ lg_saturation_add(LgStateCounts *counts, const LgSession *session)
 }
 
 /*
+ * Count all client sessions by state.  Returns how many regular slots are
+ * taken, those still starting included.
+ */
+int
+lg_saturation_count(LgStateCounts *counts)
+{
+	LgSessionScan scan = {0, 0};
+	LgSession session;
+
+	memset(counts, 0, sizeof(LgStateCounts));
+	while (lg_sessions_next(&scan, &session))
+		lg_saturation_add(counts, &session);
+	return scan.used;
+}
+
+/*
  * The slots that any role may take: max_connections less both kinds of
  * reserved ones.  Never below 0.
  */

@@ -98,7 +98,6 @@ lg_sessions_read_one(int slot, LgSession *session)
 {
 	volatile PGPROC *proc = &ProcGlobal->allProcs[slot];
 	volatile PgBackendStatus *status;
-	PGPROC *leader;
 	int pid = living_pid(proc);
 
 	if (pid == 0 || (status = status_of(proc, pid)) == NULL)
@@ -113,54 +112,54 @@ lg_sessions_read_one(int slot, LgSession *session)
 	session->waiting = proc->waitLock != NULL;
 	session->syncrep = proc->syncRepState == SYNC_REP_WAITING;
 	session->in_vacuum = (proc->statusFlags & (PROC_IN_VACUUM | PROC_IN_LOGICAL_DECODING)) != 0;
-	leader = proc->lockGroupLeader;
-	session->leader_pid = (leader != NULL && leader->pid != pid) ? leader->pid : 0;
+	session->leader_pid = 0;
+	if (slot >= MaxConnections) /* no client session works for another */
+	{
+		PGPROC *leader = proc->lockGroupLeader;
+
+		if (leader != NULL && leader->pid != pid)
+			session->leader_pid = leader->pid;
+	}
 
 	return living_pid(proc) == pid;
 }
 
 /*
- * Make an empty reading, with room for every client session there can be, in
- * the current memory context.
+ * Read the next client session of a walk.  The first MaxConnections slots are
+ * theirs and nobody else's.  Returns false when there is none any more; then
+ * scan->used is complete.  Takes no lock.
  */
-LgSessions *
-lg_sessions_create(void)
+bool
+lg_sessions_next(LgSessionScan *scan, LgSession *session)
 {
-	LgSessions *sessions = palloc0(sizeof(LgSessions));
-
-	sessions->capacity = MaxConnections;
-	sessions->items = palloc(sizeof(LgSession) * sessions->capacity);
-	return sessions;
-}
-
-/*
- * Read all client sessions, replacing what the reading held.  The first
- * MaxConnections slots are theirs and nobody else's.  Takes no lock.
- */
-void
-lg_sessions_read(LgSessions *sessions)
-{
-	sessions->count = 0;
-	sessions->used = 0;
-	sessions->walsenders = 0;
-
-	for (int slot = 0; slot < MaxConnections; slot++)
+	while (scan->slot < MaxConnections)
 	{
-		LgSession *session = &sessions->items[sessions->count];
+		int slot = scan->slot++;
 
 		if (ProcGlobal->allProcs[slot].procLatch.owner_pid == 0)
 			continue;
-		sessions->used++;
+		scan->used++;
 		if (lg_sessions_read_one(slot, session) && session->backend_type == B_BACKEND)
-			sessions->count++;
+			return true;
 	}
+	return false;
+}
 
-	/* Walsenders have the last slots before the auxiliary processes. */
+/*
+ * Count the walsender slots taken: the last before the auxiliary processes.
+ * Takes no lock.
+ */
+int
+lg_sessions_count_walsenders(void)
+{
+	int count = 0;
+
 	for (int slot = MaxBackends - max_wal_senders; slot < MaxBackends; slot++)
 	{
 		if (ProcGlobal->allProcs[slot].procLatch.owner_pid != 0)
-			sessions->walsenders++;
+			count++;
 	}
+	return count;
 }
 
 /*

@@ -42,18 +42,15 @@ typedef struct LgSessionTexts
 	char *query;
 } LgSessionTexts;
 
-/* A reading of all client sessions. */
-typedef struct LgSessions
+/* A walk over all client sessions.  Begin with zeros. */
+typedef struct LgSessionScan
 {
-	int count;
-	int capacity;
-	int used;		/* regular connection slots taken, those still starting included */
-	int walsenders; /* walsender slots taken */
-	LgSession *items;
-} LgSessions;
+	int slot; /* the next to look at */
+	int used; /* regular connection slots taken so far, those still starting included */
+} LgSessionScan;
 
-extern LgSessions *lg_sessions_create(void);
-extern void lg_sessions_read(LgSessions *sessions);
+extern bool lg_sessions_next(LgSessionScan *scan, LgSession *session);
+extern int lg_sessions_count_walsenders(void);
 extern bool lg_sessions_read_one(int slot, LgSession *session);
 extern void lg_sessions_init_texts(LgSessionTexts *texts, bool with_query);
 extern bool lg_sessions_read_texts(const LgSession *session, LgSessionTexts *texts);
