@@ -163,8 +163,8 @@ copy_lock(Reader *reader, volatile PGPROC *proc, LOCK *lock, LgAwaitedLock *copy
 
 /*
  * The node of a copied entry, made when it is met for the first time.  A slot
- * may have passed to another process since an earlier lock was copied, so the
- * PID must be the same, too.
+ * may have passed to another process, or prepared transaction, since an earlier
+ * lock was copied, so PID and prepared xid must be the same, too.
  */
 static int
 node_of(Reader *reader, const RawEntry *entry)
@@ -174,7 +174,8 @@ node_of(Reader *reader, const RawEntry *entry)
 	int known = graph->node_of_slot[slot];
 	LgLockNode *node;
 
-	if (known >= 0 && graph->nodes[known].pid == entry->leader_pid)
+	if (known >= 0 && graph->nodes[known].pid == entry->leader_pid &&
+		(entry->leader_pid != 0 || graph->nodes[known].xid == entry->xid))
 		return known;
 
 	node = &graph->nodes[graph->n_nodes];
