@@ -60,7 +60,8 @@ lg_rows_end_row(LgRows *rows)
 						errhint("Run ALTER EXTENSION pg_lifeguard UPDATE; after a package upgrade "
 								"restart the server first.")));
 	tuplestore_putvalues(rows->result->setResult, rows->result->setDesc, rows->values, rows->nulls);
-	rows->n = 0;
+	MemoryContextSwitchTo(rows->caller);
+	MemoryContextReset(rows->context);
 }
 
 /*
