@@ -40,13 +40,6 @@
 #define LG_STATUS_AUX_FIRST MaxBackends
 #endif
 
-/* 17: the two halves of a virtual transaction id moved into a struct of their own */
-#if PG_VERSION_NUM >= 170000
-#define LG_LXID(proc) ((proc)->vxid.lxid)
-#else
-#define LG_LXID(proc) ((proc)->lxid)
-#endif
-
 /* 16: a second kind of reserved connection slots, and a new name for the first */
 #if PG_VERSION_NUM >= 160000
 #define LG_SUPERUSER_RESERVED SuperuserReservedConnections

@@ -31,7 +31,6 @@
 #include "rows.h"
 #include "saturation.h"
 #include "sessions.h"
-#include "settings.h"
 #include "shared.h"
 #include "texts.h"
 

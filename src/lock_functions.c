@@ -27,7 +27,6 @@
 #include "compat.h"
 #include "lock_edges.h"
 #include "lock_graph.h"
-#include "lock_roots.h"
 #include "lock_tree.h"
 #include "rights.h"
 #include "rows.h"
@@ -60,6 +59,7 @@ add_session_columns(LocksReading *reading, const LgSession *session)
 {
 	LgRows *rows = &reading->rows;
 	TimestampTz now = reading->graph->read_at;
+	char *query;
 
 	lg_sessions_read_texts(session, &reading->texts);
 	lg_rows_add_oid(rows, session->databaseid);
@@ -86,12 +86,9 @@ add_session_columns(LocksReading *reading, const LgSession *session)
 		lg_rows_add_null(rows);
 	else
 		lg_rows_add_int8(rows, session->query_id);
-	{
-		char *query = lg_texts_to_local(reading->texts.query, session->databaseid);
-
-		lg_rows_add_text(rows, query);
-		lg_rows_add_text(rows, lg_texts_query_tags(query));
-	}
+	query = lg_texts_to_local(reading->texts.query, session->databaseid);
+	lg_rows_add_text(rows, query);
+	lg_rows_add_text(rows, lg_texts_query_tags(query));
 	lg_rows_add(rows, BoolGetDatum(session->syncrep));
 }
 
