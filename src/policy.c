@@ -11,7 +11,9 @@
  * something protects it, is told apart: that is harm somebody should know of.
  *
  * Texts are compared byte by byte, as PostgreSQL's LIKE does it in the "C"
- * collation.
+ * collation.  Texts and held locks cost more to get than the rest: a caller may
+ * leave them out (NULL, -1), then what asks for them is taken as fulfilled, and
+ * a hit has to be decided again with them.
  *
  * Locking: none.
  *-------------------------------------------------------------------------
@@ -20,6 +22,7 @@
 
 #include "catalog/pg_collation.h"
 #include "common/ip.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/inet.h"
 #include "utils/wait_event.h"
@@ -390,6 +393,8 @@ check_filters(const LgPolicy *policy, const LgFacts *facts)
 			return LG_WHY_GID;
 		return LG_WHY_HIT;
 	}
+	if (facts->application_name == NULL)
+		return LG_WHY_HIT; /* to be decided again */
 	if ((gives(policy, LG_FILTER_APPLICATIONS) &&
 		 !fits_text(policy, LG_FILTER_APPLICATIONS, facts->application_name)) ||
 		(gives(policy, LG_FILTER_EXCEPT_APPLICATIONS) &&
@@ -464,9 +469,9 @@ check_idle(const LgPolicy *policy, const LgFacts *facts)
 {
 	if (policy->target != LG_TARGET_IDLE)
 		return LG_WHY_HIT;
-	if (!policy->include_lock_holders && facts->locks_held != 0)
+	if (!policy->include_lock_holders && facts->locks_held > 0)
 		return LG_WHY_HOLDS_LOCKS;
-	if (!policy->include_listeners && listens(facts->query))
+	if (!policy->include_listeners && facts->query != NULL && listens(facts->query))
 		return LG_WHY_LISTENS;
 	return LG_WHY_HIT;
 }
