@@ -236,11 +236,8 @@ SELECT name, grace, max_per_pass, max_per_minute, cooldown FROM lifeguard.policy
 SELECT lifeguard.create_policy('plain', 'idle', '1 min');
 INSERT INTO lifeguard.policy (name, target, min_duration) VALUES ('plain', 'active', '1 h');
 
--- log lines name a role, and the one who runs this may have any name
-SET SESSION AUTHORIZATION regress_lg_root;
-
 -- altering: what is not named stays, reset brings back the default
-SET client_min_messages = log;
+SET client_min_messages = notice;
 SELECT lifeguard.alter_policy('escalates', min_blocked => 3, comment => 'why', roles => '{postgres}', schedule => '0 3 * * *', time_zone => 'Asia/Tokyo');
 SELECT name, comment, enabled, target, min_duration, min_blocked, roles, schedule, time_zone, action, grace, max_per_pass
 FROM lifeguard.policy WHERE name = 'escalates';
@@ -269,7 +266,7 @@ SELECT lifeguard.alter_policy('escalates', reset => '{keep}', keep => 1);
 SELECT lifeguard.alter_policy('nobody', keep => 1);
 SELECT lifeguard.alter_policy(NULL, keep => 1);
 
--- enabling, arming, dropping; a change that changes nothing leaves no line
+-- enabling, arming, dropping (the lines this leaves in the log are in the TAP suite)
 SELECT lifeguard.disable_policy('escalates');
 SELECT lifeguard.disable_policy('escalates');
 SELECT lifeguard.alter_policy('escalates', action => 'terminate');
@@ -391,9 +388,7 @@ GRANT EXECUTE ON FUNCTION lifeguard.create_policy, lifeguard.alter_policy, lifeg
 	TO regress_lg_ann, regress_lg_bob, regress_lg_team;
 SET SESSION AUTHORIZATION regress_lg_root;
 SET ROLE regress_lg_ann;
-SET client_min_messages = log;
 SELECT lifeguard.create_policy('of ann', 'active', '1 h');
-RESET client_min_messages;
 INSERT INTO lifeguard.policy (name, target, min_duration, owner) VALUES ('inserted by ann', 'active', '1 h', 'regress_lg_ann');
 SELECT lifeguard.create_policy('of another', 'active', '1 h', owner => 'regress_lg_bob');
 INSERT INTO lifeguard.policy (name, target, min_duration, owner) VALUES ('of another', 'active', '1 h', 'regress_lg_bob');
@@ -420,6 +415,29 @@ INSERT INTO lifeguard.policy (name, target, min_duration) VALUES ('of ann', 'act
 	ON CONFLICT (name) DO UPDATE SET min_duration = excluded.min_duration;
 SELECT lifeguard.create_policy('of ann', 'active', '1 h');
 
+-- nor in any other way: every write meets the triggers, and nobody gets round them
+MERGE INTO lifeguard.policy p USING (VALUES ('of ann')) v (name) ON p.name = v.name
+	WHEN MATCHED THEN UPDATE SET action = 'log';
+MERGE INTO lifeguard.policy p USING (VALUES ('of ann')) v (name) ON p.name = v.name
+	WHEN MATCHED THEN DELETE;
+MERGE INTO lifeguard.policy p USING (VALUES ('of another')) v (name) ON p.name = v.name
+	WHEN NOT MATCHED THEN INSERT (name, target, min_duration, owner) VALUES (v.name, 'active', '1 h', 'regress_lg_ann');
+WITH gone AS (DELETE FROM lifeguard.policy WHERE name = 'of ann' RETURNING name) SELECT count(*) FROM gone;
+CREATE TEMP VIEW mine AS SELECT * FROM lifeguard.policy;
+UPDATE mine SET owner = 'regress_lg_bob', min_duration = '1 s' WHERE name = 'of ann';
+CREATE RULE by_rule AS ON DELETE TO mine DO INSTEAD UPDATE lifeguard.policy p SET action = 'terminate' WHERE p.name = OLD.name;
+DELETE FROM mine WHERE name = 'of ann';
+DROP VIEW mine;
+CREATE RULE mine AS ON UPDATE TO lifeguard.policy DO INSTEAD NOTHING;
+CREATE FUNCTION pg_temp.mine() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.owner := session_user; RETURN NEW; END';
+CREATE TRIGGER zzz BEFORE INSERT ON lifeguard.policy FOR EACH ROW EXECUTE FUNCTION pg_temp.mine();
+CREATE TEMP TABLE mine () INHERITS (lifeguard.policy);
+ALTER TABLE lifeguard.policy DISABLE TRIGGER USER;
+SET session_replication_role = replica;
+SET pg_lifeguard.max_policies = 1000;
+SELECT lifeguard.policy_log();
+SELECT name, action, min_duration, owner FROM lifeguard.policy WHERE name IN ('of ann', 'of another');
+
 -- members of the owner may; members of a superuser are none themselves
 RESET ROLE;
 GRANT regress_lg_team TO regress_lg_ann, regress_lg_bob;
@@ -442,6 +460,14 @@ SELECT lifeguard.alter_policy('of root', owner => 'regress_lg_ann');
 SELECT lifeguard.alter_policy('inserted by ann', owner => 'regress_lg_gone');
 SELECT lifeguard.drop_policy('orphan');
 SELECT name, action, owner, include_superusers FROM lifeguard.policy ORDER BY name COLLATE "C";
+
+-- an owner is a name: renamed away, a role leaves its policies to whoever has that name next
+ALTER ROLE regress_lg_bob RENAME TO regress_lg_rob;
+SELECT owner, count(*) FROM lifeguard.policy WHERE owner LIKE '%ob' GROUP BY 1;
+SET ROLE regress_lg_rob;
+SELECT lifeguard.disable_policy('of ann');
+RESET ROLE;
+ALTER ROLE regress_lg_rob RENAME TO regress_lg_bob;
 
 -- who watches may read
 GRANT pg_read_all_stats TO regress_lg_ann;

@@ -479,49 +479,16 @@ COMMENT ON FUNCTION lifeguard.policy_check_number() IS
 'Trigger: keeps the number of policies at pg_lifeguard.max_policies.';
 
 CREATE FUNCTION lifeguard.policy_log() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	who text := format('role "%s"', current_user)
-		|| CASE WHEN session_user <> current_user THEN format(' (session user "%s")', session_user) ELSE '' END;
-	was text;
-	becomes text;
-	was_armed boolean := false;
-	is_armed boolean := false;
-	changed text;
-BEGIN
-	IF TG_OP <> 'INSERT' THEN
-		was := OLD.action || CASE WHEN OLD.enabled THEN '' ELSE ' (disabled)' END;
-		was_armed := OLD.enabled AND OLD.action <> 'log';
-	END IF;
-	IF TG_OP <> 'DELETE' THEN
-		becomes := NEW.action || CASE WHEN NEW.enabled THEN '' ELSE ' (disabled)' END;
-		is_armed := NEW.enabled AND NEW.action <> 'log';
-	END IF;
-
-	CASE TG_OP
-		WHEN 'INSERT' THEN
-			RAISE LOG USING MESSAGE = format('policy "%s" created%s by %s: action is %s',
-				NEW.name, CASE WHEN is_armed THEN ' and armed' ELSE '' END, who, becomes);
-		WHEN 'DELETE' THEN
-			RAISE LOG USING MESSAGE = format('policy "%s" dropped by %s: action was %s', OLD.name, who, was);
-		ELSE
-			SELECT string_agg(n.key, ', ' ORDER BY n.key COLLATE "C") INTO changed
-			FROM jsonb_each(to_jsonb(NEW)) n JOIN jsonb_each(to_jsonb(OLD)) o USING (key)
-			WHERE n.value <> o.value;
-			IF changed IS NOT NULL THEN
-				RAISE LOG USING MESSAGE = format('policy "%s"%s %s by %s: action was %s, is %s; changed: %s',
-					OLD.name, ', now "' || nullif(NEW.name, OLD.name) || '",',
-					CASE WHEN is_armed AND NOT was_armed THEN 'armed'
-						 WHEN was_armed AND NOT is_armed THEN 'disarmed'
-						 ELSE 'changed' END,
-					who, was, becomes, changed);
-			END IF;
-	END CASE;
-	RETURN NULL;
-END
-$$;
+AS 'MODULE_PATHNAME', 'pg_lifeguard_policy_log'
+LANGUAGE C SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION lifeguard.policy_log() IS
-'Trigger: leaves one line in the server log for each policy created, armed, changed or dropped.';
+'Trigger: leaves one line in the server log for each policy created, armed, changed or dropped, when that is committed.';
+
+CREATE FUNCTION lifeguard.policy_changed() RETURNS trigger
+AS 'MODULE_PATHNAME', 'pg_lifeguard_policy_changed'
+LANGUAGE C SET search_path = pg_catalog, pg_temp;
+COMMENT ON FUNCTION lifeguard.policy_changed() IS
+'Trigger: tells the collector that policies of the home database have changed, when that is committed.';
 
 CREATE FUNCTION lifeguard.policy_remark() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -607,23 +574,17 @@ COMMENT ON FUNCTION lifeguard.policy_elsewhere() IS
 
 CREATE FUNCTION lifeguard.policy_truncate() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	gone lifeguard.policy;
 BEGIN
 	IF NOT (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) THEN
 		RAISE insufficient_privilege USING
 			MESSAGE = 'only a superuser may truncate lifeguard.policy',
 			HINT = 'Use lifeguard.drop_policy() or DELETE, which ask for the owner''s rights.';
 	END IF;
-	FOR gone IN SELECT p.* FROM ONLY lifeguard.policy p ORDER BY p.name COLLATE "C" LOOP
-		RAISE LOG USING MESSAGE = format('policy "%s" dropped by role "%s": action was %s',
-			gone.name, current_user, gone.action || CASE WHEN gone.enabled THEN '' ELSE ' (disabled)' END);
-	END LOOP;
 	RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION lifeguard.policy_truncate() IS
-'Trigger: leaves TRUNCATE to superusers, and a log line for each policy it drops.';
+'Trigger: leaves TRUNCATE to superusers.';
 
 CREATE TRIGGER policy_1_check_owner BEFORE INSERT OR UPDATE OR DELETE ON lifeguard.policy
 	FOR EACH ROW EXECUTE FUNCTION lifeguard.policy_check_owner();
@@ -641,6 +602,10 @@ CREATE TRIGGER policy_7_elsewhere AFTER INSERT OR UPDATE ON lifeguard.policy
 	FOR EACH STATEMENT EXECUTE FUNCTION lifeguard.policy_elsewhere();
 CREATE TRIGGER policy_8_truncate BEFORE TRUNCATE ON lifeguard.policy
 	FOR EACH STATEMENT EXECUTE FUNCTION lifeguard.policy_truncate();
+CREATE TRIGGER policy_9_log_truncate BEFORE TRUNCATE ON lifeguard.policy
+	FOR EACH STATEMENT EXECUTE FUNCTION lifeguard.policy_log();
+CREATE TRIGGER policy_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON lifeguard.policy
+	FOR EACH STATEMENT EXECUTE FUNCTION lifeguard.policy_changed();
 -- whatever session_replication_role says
 ALTER TABLE lifeguard.policy
 	ENABLE ALWAYS TRIGGER policy_1_check_owner,
@@ -650,7 +615,9 @@ ALTER TABLE lifeguard.policy
 	ENABLE ALWAYS TRIGGER policy_5_log,
 	ENABLE ALWAYS TRIGGER policy_6_remark,
 	ENABLE ALWAYS TRIGGER policy_7_elsewhere,
-	ENABLE ALWAYS TRIGGER policy_8_truncate;
+	ENABLE ALWAYS TRIGGER policy_8_truncate,
+	ENABLE ALWAYS TRIGGER policy_9_log_truncate,
+	ENABLE ALWAYS TRIGGER policy_changed;
 
 REVOKE ALL ON TABLE lifeguard.policy FROM PUBLIC;
 -- who may see every session and every ledger row may see why; without SELECT,
@@ -658,7 +625,7 @@ REVOKE ALL ON TABLE lifeguard.policy FROM PUBLIC;
 GRANT SELECT ON TABLE lifeguard.policy TO pg_read_all_stats;
 REVOKE ALL ON FUNCTION lifeguard.policy_check_owner(), lifeguard.policy_fill(), lifeguard.policy_check(),
 	lifeguard.policy_check_number(), lifeguard.policy_log(), lifeguard.policy_remark(),
-	lifeguard.policy_elsewhere(), lifeguard.policy_truncate()
+	lifeguard.policy_elsewhere(), lifeguard.policy_truncate(), lifeguard.policy_changed()
 	FROM PUBLIC;
 REVOKE ALL ON FUNCTION lifeguard.home_database(), lifeguard.is_network(text),
 	lifeguard.policy_problems(lifeguard.policy), lifeguard.policy_word_problems(lifeguard.policy),
@@ -673,3 +640,9 @@ GRANT EXECUTE ON FUNCTION lifeguard.home_database(), lifeguard.is_network(text),
 	lifeguard.policy_filter_problems(lifeguard.policy), lifeguard.policy_time_problems(lifeguard.policy),
 	lifeguard.policy_size_problems(lifeguard.policy)
 	TO PUBLIC;
+
+-- Outside the home database a NOTICE says so, once; so it needs no function that stays.
+CREATE FUNCTION lifeguard.announce_home_database() RETURNS void
+AS 'MODULE_PATHNAME', 'pg_lifeguard_announce_home_database' LANGUAGE C;
+SELECT lifeguard.announce_home_database();
+DROP FUNCTION lifeguard.announce_home_database();
