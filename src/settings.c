@@ -2,21 +2,27 @@
  * settings.c
  *		Every pg_lifeguard.* setting, in one place.
  *
- * All of them can be reloaded.  They are defined in every process that loads
- * the library, preloaded or not, so that SHOW always answers; only the
- * collector acts on them.
+ * Those that can be reloaded are defined in every process that loads the
+ * library, preloaded or not, so that SHOW always answers.  Sizes in shared
+ * memory are set at start, and known only where pg_lifeguard is preloaded.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include <limits.h>
 
+#include "miscadmin.h"
 #include "utils/guc.h"
 
 #include "settings.h"
 
+#define HOME_DATABASE "postgres" /* unless set */
+
 int lg_sample_interval = 1000;
 int lg_fast_interval = 100;
+int lg_max_policies = 64;
+
+static char *database = NULL;
 
 /*
  * Define the settings and reserve their prefix, so that a misspelt one is
@@ -37,5 +43,26 @@ lg_settings_define(void)
 							&lg_fast_interval, 100, 10, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL,
 							NULL, NULL);
 
+	DefineCustomStringVariable("pg_lifeguard.database",
+							   "Sets the database whose policies are in force.",
+							   "An empty string stands for \"postgres\".", &database, HOME_DATABASE,
+							   PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	/* sizes in shared memory; only the postmaster may define what is set at start */
+	if (process_shared_preload_libraries_in_progress)
+		DefineCustomIntVariable("pg_lifeguard.max_policies",
+								"Sets the number of policies that can be stored.", NULL,
+								&lg_max_policies, 64, 1, 1000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+
 	MarkGUCPrefixReserved("pg_lifeguard");
+}
+
+/*
+ * The name of the home database, as this process has its settings.  SQL asks
+ * lifeguard.home_database(), which says the same.
+ */
+const char *
+lg_settings_home_database(void)
+{
+	return database != NULL && database[0] != '\0' ? database : HOME_DATABASE;
 }

@@ -8,7 +8,9 @@
 
 extern int lg_sample_interval; /* ms between passes in calm; 0 = only on demand */
 extern int lg_fast_interval;   /* ms between passes while a session waits */
+extern int lg_max_policies;	   /* policies that fit into shared memory */
 
 extern void lg_settings_define(void);
+extern const char *lg_settings_home_database(void);
 
 #endif /* LG_SETTINGS_H */

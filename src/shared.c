@@ -51,6 +51,7 @@ create_or_attach_shared(void)
 		memset(lg_shared, 0, sizeof(LgShared));
 		lg_shared->size = MAXALIGN(sizeof(LgShared));
 		lg_shared->lock = &GetNamedLWLockTranche(TRANCHE_NAME)->lock;
+		pg_atomic_init_u32(&lg_shared->policies_changed, 0);
 		ConditionVariableInit(&lg_shared->pass_free);
 	}
 	LWLockRelease(AddinShmemInitLock);
