@@ -161,6 +161,7 @@ typedef struct LgFacts
 	int blocked_total;
 	int horizon_age;
 	int same_query; /* sessions of its database that run its query id, itself included */
+	TimestampTz oldest_same_query; /* when the first of them began */
 	int locks_held; /* beyond its own virtual transaction; -1 = not known */
 	int role_flags;
 	int database_flags;

@@ -12,7 +12,9 @@
 #include <limits.h>
 
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "utils/guc.h"
+#include "utils/varlena.h"
 
 #include "settings.h"
 
@@ -22,7 +24,30 @@ int lg_sample_interval = 1000;
 int lg_fast_interval = 100;
 int lg_max_policies = 64;
 
+
+int lg_max_ledger = 1024;
+bool lg_enforce = true;
+int lg_max_actions_per_minute = 60;
+char *lg_protected_roles = NULL;
+char *lg_protected_applications = NULL;
+
 static char *database = NULL;
+
+/* A list that could not be taken apart would protect nobody. */
+static bool
+check_list(char **newval, void **extra, GucSource source)
+{
+	char *copy = pstrdup(*newval);
+	List *names;
+	bool fine = SplitGUCList(copy, ',', &names);
+
+	if (!fine)
+		GUC_check_errdetail("List syntax is invalid.");
+	else
+		list_free(names);
+	pfree(copy);
+	return fine;
+}
 
 /*
  * Define the settings and reserve their prefix, so that a misspelt one is
@@ -48,11 +73,39 @@ lg_settings_define(void)
 							   "An empty string stands for \"postgres\".", &database, HOME_DATABASE,
 							   PGC_SIGHUP, 0, NULL, NULL, NULL);
 
+	DefineCustomBoolVariable("pg_lifeguard.enforce", "Allows sessions to be signalled.",
+							 "When off, nobody is cancelled or terminated, not even by hand.",
+							 &lg_enforce, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"pg_lifeguard.max_actions_per_minute",
+		"Sets how many sessions all policies together may signal in a minute.",
+		"Zero stands for no limit. Policies with connections_above or victim_order \"all but "
+		"oldest\" are not counted.",
+		&lg_max_actions_per_minute, 60, 0, INT_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomStringVariable("pg_lifeguard.protected_roles",
+							   "Sets the roles whose members' sessions no policy acts on.", NULL,
+							   &lg_protected_roles, "", PGC_SIGHUP, GUC_LIST_INPUT, check_list, NULL,
+							   NULL);
+
+	DefineCustomStringVariable(
+		"pg_lifeguard.protected_applications",
+		"Sets the applications whose sessions no policy acts on.",
+		"Exact names, or a role and a name with a slash between; any session may claim any name.",
+		&lg_protected_applications, "pg_dump, pg_dumpall, pg_basebackup", PGC_SIGHUP,
+		GUC_LIST_INPUT, check_list, NULL, NULL);
+
 	/* sizes in shared memory; only the postmaster may define what is set at start */
 	if (process_shared_preload_libraries_in_progress)
+	{
 		DefineCustomIntVariable("pg_lifeguard.max_policies",
 								"Sets the number of policies that can be stored.", NULL,
 								&lg_max_policies, 64, 1, 1000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+		DefineCustomIntVariable(
+			"pg_lifeguard.max_ledger", "Sets the number of ledger entries kept in shared memory.",
+			NULL, &lg_max_ledger, 1024, 16, 1000000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	}
 
 	MarkGUCPrefixReserved("pg_lifeguard");
 }

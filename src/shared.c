@@ -17,6 +17,11 @@
 #include "utils/wait_event.h"
 
 #include "compat.h"
+#include "ledger.h"
+#include "policies.h"
+#include "rescue.h"
+#include "pending.h"
+#include "settings.h"
 #include "shared.h"
 
 #define TRANCHE_NAME "pg_lifeguard"
@@ -26,14 +31,42 @@ LgShared *lg_shared = NULL;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
+/*
+ * Lay out the segment: the struct with its notes, then what it points to.
+ * Returns its size; with base NULL nothing else is done.
+ */
+static Size
+lay_out(char *base)
+{
+	Size notes = MAXALIGN(add_size(offsetof(LgShared, notes), mul_size(sizeof(LgNote), MaxConnections)));
+	Size ledger = notes;
+	Size policies = add_size(ledger, lg_ledger_size());
+	Size states = add_size(policies, lg_policies_size());
+	Size marks = add_size(states, lg_policy_states_size());
+	Size stalls = add_size(marks, lg_episode_marks_size());
+	Size pendings = add_size(stalls, lg_stalls_size());
+	Size end = add_size(pendings, lg_pending_size());
+
+	if (base != NULL)
+	{
+		lg_shared->ledger = (LgRing *) (base + ledger);
+		lg_shared->policies = (LgPolicySet *) (base + policies);
+		lg_shared->states = (LgPolicyState *) (base + states);
+		lg_shared->marks = (LgEpisodeMark *) (base + marks);
+		lg_shared->stalls = (LgStall *) (base + stalls);
+		lg_shared->pendings = (LgPending *) (base + pendings);
+	}
+	return end;
+}
+
 static void
 request_shared(void)
 {
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
 
-	RequestAddinShmemSpace(MAXALIGN(sizeof(LgShared)));
-	RequestNamedLWLockTranche(TRANCHE_NAME, 1);
+	RequestAddinShmemSpace(lay_out(NULL));
+	RequestNamedLWLockTranche(TRANCHE_NAME, 3);
 }
 
 static void
@@ -45,14 +78,25 @@ create_or_attach_shared(void)
 		prev_shmem_startup_hook();
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	lg_shared = ShmemInitStruct("pg_lifeguard", sizeof(LgShared), &found);
+	lg_shared = ShmemInitStruct("pg_lifeguard", lay_out(NULL), &found);
 	if (!found)
 	{
-		memset(lg_shared, 0, sizeof(LgShared));
-		lg_shared->size = MAXALIGN(sizeof(LgShared));
-		lg_shared->lock = &GetNamedLWLockTranche(TRANCHE_NAME)->lock;
+		LWLockPadded *locks = GetNamedLWLockTranche(TRANCHE_NAME);
+
+		memset(lg_shared, 0, lay_out(NULL));
+		lg_shared->size = lay_out((char *) lg_shared);
+		lg_shared->created_at = GetCurrentTimestamp();
+		lg_shared->lock = &locks[0].lock;
+		lg_shared->ledger_lock = &locks[1].lock;
+		lg_shared->policies_lock = &locks[2].lock;
+		lg_ring_init(lg_shared->ledger, lg_max_ledger, sizeof(LgLedgerEntry));
+		lg_policies_init(lg_shared->policies);
 		pg_atomic_init_u32(&lg_shared->policies_changed, 0);
+		pg_atomic_init_u32(&lg_shared->wake_above, 0);
+		pg_atomic_init_u32(&lg_shared->pass_wanted, 0);
 		ConditionVariableInit(&lg_shared->pass_free);
+		for (int slot = 0; slot < MaxConnections; slot++)
+			pg_atomic_init_u32(&lg_shared->notes[slot].state, LG_NOTE_FREE);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }

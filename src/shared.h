@@ -7,9 +7,14 @@
 #define LG_SHARED_H
 
 #include "clock.h"
+#include "farewell.h"
+#include "limits.h"
 #include "port/atomics.h"
+#include "ring.h"
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
+
+#define LG_PAUSE_REASON 256
 
 /* Client sessions by state; whoever is in no group has no state (yet). */
 typedef struct LgStateCounts
@@ -54,7 +59,19 @@ typedef struct LgShared
 {
 	/* Set before any reader exists, never changed after. */
 	LWLock *lock;
+	LWLock *ledger_lock;
+	LWLock *policies_lock;
+	LgRing *ledger;						/* of LgLedgerEntry; guarded by ledger_lock */
+	struct LgPolicySet *policies;		/* guarded by policies_lock */
+	struct LgPolicyState *states;		/* by place in the set; see rescue.h */
+	struct LgEpisodeMark *marks;		/* by place and connection slot; see rescue.h */
+	struct LgStall *stalls;				/* by connection slot; see rescue.h */
+	struct LgPending *pendings; /* actions under way; see pending.h */
 	Size size;
+	TimestampTz created_at; /* stands for this life of the shared memory */
+
+	/* Guarded by ledger_lock. */
+	uint64 ledger_lost; /* entries pushed out before they were in the table */
 
 	/*
 	 * Guarded by lock: shared to read, exclusive to write.  The collector, who
@@ -71,6 +88,9 @@ typedef struct LgShared
 	LgGauges gauges;
 	TimestampTz reset_at; /* of the last lifeguard.reset(); 0 = never */
 	pid_t pass_owner;	  /* who makes a pass now; 0 = nobody */
+	LgLimiter actions;	  /* of all policies that max_actions_per_minute counts */
+	TimestampTz paused_until; /* by lifeguard.pause(); 0 or past = not paused */
+	char pause_reason[LG_PAUSE_REASON];
 
 	/*
 	 * Written and read without a lock.  Set to 1 when a transaction that wrote
@@ -78,8 +98,19 @@ typedef struct LgShared
 	 */
 	pg_atomic_uint32 policies_changed;
 
+	/*
+	 * Likewise.  wake_above: a session that logs in and finds more slots taken
+	 * than that wakes the collector; 0 = nobody need.  pass_wanted: 1 when
+	 * whoever set the collector's latch wants a pass.
+	 */
+	pg_atomic_uint32 wake_above;
+	pg_atomic_uint32 pass_wanted;
+
 	/* Guards itself; signalled when pass_owner becomes 0. */
 	ConditionVariable pass_free;
+
+	/* By connection slot; see farewell.h for who may write when. */
+	LgNote notes[FLEXIBLE_ARRAY_MEMBER];
 } LgShared;
 
 extern LgShared *lg_shared; /* NULL while pg_lifeguard is not preloaded */
