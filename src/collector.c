@@ -33,7 +33,11 @@
 
 #include "collector.h"
 #include "compat.h"
+#include "carry_out.h"
+#include "keeper.h"
 #include "lock_graph.h"
+#include "pending.h"
+#include "rescue.h"
 #include "saturation.h"
 #include "sessions.h"
 #include "settings.h"
@@ -44,6 +48,9 @@
 #define CLOCK_JUMP_LIMIT (1 * USECS_PER_SEC) /* between the two clocks, per pass */
 #define PASS_MEMORY (1024 * 1024)			 /* bytes that a process keeps for its passes */
 #define LATENESS_LIMIT (5 * USECS_PER_SEC)	 /* of a pass */
+
+/* When actions under way are to be looked at, by the monotonic clock; 0 = none are. */
+static int64 next_look = 0;
 
 /*
  * Ask the postmaster for the worker.  Only while preloading.  Under binary
@@ -77,11 +84,15 @@ static int
 interval_in_force(void)
 {
 	int calm = lg_shared->sample_interval;
+	int interval = calm;
 
 	if (calm == 0)
 		return 0;
-	return Max(lg_shared->gauges.waiting > 0 ? Min(lg_shared->fast_interval, calm) : calm,
-			   SHORTEST_INTERVAL);
+	if (lg_shared->shortest_limit > 0)
+		interval = (int) Min(interval, lg_shared->shortest_limit / 2);
+	if (lg_shared->gauges.waiting > 0 || lg_shared->near_mark)
+		interval = Min(interval, lg_shared->fast_interval);
+	return Max(interval, SHORTEST_INTERVAL);
 }
 
 /* Compare this pass with the one before, and with when it was due. */
@@ -110,19 +121,43 @@ judge_clocks(LgHeartbeat *beat, LgTime now)
 	}
 }
 
+/* Before anything is decided: which ages may be trusted? */
+static void
+begin_beat(LgTime now)
+{
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	judge_clocks(&lg_shared->beat, now);
+	LWLockRelease(lg_shared->lock);
+}
+
+/*
+ * When the next pass is due, by the monotonic clock: after the interval in
+ * force, or when the next session comes to violate a policy's limit, but never
+ * sooner than passes may follow each other.  The caller holds lg_shared->lock.
+ */
+static int64
+next_due(LgTime now, TimestampTz deadline)
+{
+	int64 due;
+
+	if (lg_shared->current_interval == 0)
+		return 0;
+	due = now.mono + lg_shared->current_interval * LG_USECS_PER_MSEC;
+	if (deadline != 0)
+		due = Min(due, now.mono + (deadline - now.wall));
+	return Max(due, now.mono + SHORTEST_INTERVAL * LG_USECS_PER_MSEC);
+}
+
 /* Publish what a pass found.  One short moment under the lock. */
 static void
-publish(LgTime now, const LgGauges *found, int cut_off, int64 cost)
+publish(LgTime now, const LgGauges *found, const LgRescue *rescue, int cut_off)
 {
 	LgHeartbeat *beat = &lg_shared->beat;
 
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-	judge_clocks(beat, now);
 	beat->passes++;
 	beat->waits_cut_off += cut_off;
 	beat->last_pass = now;
-	beat->last_cost = cost;
-	beat->total_cost += cost;
 
 	lg_shared->gauges.used = found->used;
 	lg_shared->gauges.states = found->states;
@@ -131,10 +166,10 @@ publish(LgTime now, const LgGauges *found, int cut_off, int64 cost)
 	lg_shared->gauges.longest_wait = found->longest_wait;
 	lg_saturation_note_high_water(&lg_shared->gauges, found->used, now.wall);
 
+	lg_shared->shortest_limit = rescue != NULL ? rescue->shortest / LG_USECS_PER_MSEC : 0;
+	lg_shared->near_mark = rescue != NULL && rescue->near_mark;
 	lg_shared->current_interval = interval_in_force();
-	beat->next_due = lg_shared->current_interval == 0
-						 ? 0
-						 : now.mono + lg_shared->current_interval * LG_USECS_PER_MSEC;
+	beat->next_due = next_due(now, rescue != NULL ? rescue->deadline : 0);
 	LWLockRelease(lg_shared->lock);
 }
 
@@ -159,29 +194,52 @@ gauge_locks(const LgLockGraph *graph, LgGauges *gauges)
 	}
 }
 
+/* One turn: collect, decide, publish, act. */
 static void
-collect(LgTime now)
+turn(LgTime now)
 {
 	int64 began = lg_clock_read(CLOCK_THREAD_CPUTIME_ID);
 	LgGauges found = {0};
+	LgSessionScan scan = {0, 0};
+	LgSession session;
+	LgRescue *rescue;
 	LgLockGraph *graph;
+	int64 cost;
 
-	found.used = lg_saturation_count(&found.states);
+	begin_beat(now);
+	rescue = lg_rescue_begin(now, NULL, false);
+	while (lg_sessions_next(&scan, &session))
+	{
+		lg_saturation_add(&found.states, &session);
+		if (rescue != NULL)
+			lg_rescue_consider(rescue, &session);
+	}
+	found.used = scan.used;
 	graph = lg_lock_graph_collect();
 	if (graph != NULL)
 		gauge_locks(graph, &found);
+	if (rescue != NULL)
+		lg_rescue_decide(rescue, graph);
 
-	publish(now, &found, graph != NULL ? graph->cut_off : 0,
-			lg_clock_read(CLOCK_THREAD_CPUTIME_ID) - began);
+	publish(now, &found, rescue, graph != NULL ? graph->cut_off : 0);
+	if (rescue != NULL)
+		lg_carry_out(rescue);
+	next_look = lg_pending_tend(lg_clock_now());
+
+	cost = lg_clock_read(CLOCK_THREAD_CPUTIME_ID) - began;
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	lg_shared->beat.last_cost = cost;
+	lg_shared->beat.total_cost += cost;
+	LWLockRelease(lg_shared->lock);
 }
 
 /*
- * Make one pass: collect, and publish.  Waits, interruptibly, while another
- * process makes one.  Needs lg_shared; needs no transaction.  Returns when it
+ * Do something that only one process may do at a time: a pass, or a part of
+ * one.  Waits, interruptibly, while another process does.  Returns when it
  * began: after that wait, or two passes could change their order.
  */
-LgTime
-lg_collector_run_pass(void)
+static LgTime
+alone(void (*work)(LgTime now))
 {
 	static MemoryContext context = NULL;
 	static LgTime now;
@@ -197,7 +255,7 @@ lg_collector_run_pass(void)
 	PG_TRY();
 	{
 		now = lg_clock_now();
-		collect(now);
+		work(now);
 	}
 	PG_FINALLY();
 	{
@@ -207,6 +265,23 @@ lg_collector_run_pass(void)
 	}
 	PG_END_TRY();
 	return now;
+}
+
+/*
+ * Make one pass: collect, decide, publish, act.  Waits, interruptibly, while
+ * another process makes one.  Needs lg_shared; needs no transaction.
+ */
+void
+lg_collector_run_pass(void)
+{
+	(void) alone(turn);
+}
+
+/* Between two passes: look how far actions have come. */
+static void
+tend(LgTime now)
+{
+	next_look = lg_pending_tend(now);
 }
 
 /* Say in shared memory that we live, or, on the way out, that we do not. */
@@ -259,23 +334,43 @@ lg_collector_wake(void)
 		SetLatch(&proc->procLatch);
 }
 
-/* Sleep until the next pass is due, a signal comes or the postmaster dies. */
+/* The earlier of two moments; 0 = never. */
+static int64
+sooner(int64 a, int64 b)
+{
+	return a == 0 ? b : b == 0 ? a : Min(a, b);
+}
+
+/* Sleep until that moment, 0 = for good, or until a signal comes or the postmaster dies. */
 static void
-nap(LgTime last, uint32 wait_event)
+nap(int64 due, uint32 wait_event)
 {
 	int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
 	int64 left = 0;
 
-	if (lg_shared->current_interval != 0)
+	if (due != 0)
 	{
-		int64 due = last.mono + lg_shared->current_interval * LG_USECS_PER_MSEC;
-
 		events |= WL_TIMEOUT;
 		left = Max(due - lg_clock_read(CLOCK_MONOTONIC), 0);
 	}
 	(void) WaitLatch(MyLatch, events, (left + LG_USECS_PER_MSEC - 1) / LG_USECS_PER_MSEC,
 					 wait_event);
 	ResetLatch(MyLatch);
+}
+
+/* When a pass has to be made: as planned, or at once because somebody asks; 0 = not by itself. */
+static int64
+pass_due(void)
+{
+	int64 due = lg_shared->beat.next_due;
+
+	if (lg_sample_interval == 0)
+		return 0;
+	if (lg_shared->beat.last_pass.mono == 0)
+		return lg_clock_read(CLOCK_MONOTONIC);
+	if (pg_atomic_read_u32(&lg_shared->pass_wanted) != 0)
+		due = sooner(due, lg_shared->beat.last_pass.mono + SHORTEST_INTERVAL * LG_USECS_PER_MSEC);
+	return due;
 }
 
 /*
@@ -316,7 +411,6 @@ reload_if_asked(void)
 void
 lg_collector_main(Datum arg)
 {
-	LgTime last = {0, 0};
 	uint32 wait_event;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -330,13 +424,20 @@ lg_collector_main(Datum arg)
 
 	for (;;)
 	{
-		int64 now = lg_clock_read(CLOCK_MONOTONIC);
+		int64 due;
+		int64 keeper_due;
 
 		CHECK_FOR_INTERRUPTS();
 		reload_if_asked();
-		if (lg_sample_interval != 0 &&
-			(last.mono == 0 || now - last.mono >= lg_shared->current_interval * LG_USECS_PER_MSEC))
-			last = lg_collector_run_pass();
-		nap(last, wait_event);
+		keeper_due = lg_keeper_tend(lg_clock_now());
+		due = pass_due();
+		if (due != 0 && lg_clock_read(CLOCK_MONOTONIC) >= due)
+		{
+			pg_atomic_write_u32(&lg_shared->pass_wanted, 0);
+			lg_collector_run_pass();
+		}
+		else if (next_look != 0 && lg_clock_read(CLOCK_MONOTONIC) >= next_look)
+			(void) alone(tend);
+		nap(sooner(sooner(pass_due(), next_look), keeper_due), wait_event);
 	}
 }

@@ -636,7 +636,11 @@ lg_rescue_decide(LgRescue *rescue, const LgLockGraph *collected)
 	HTAB *horizons = NULL;
 	int needs = 0;
 
-	rescue->waiting = collected != NULL ? collected->waiting_sessions : 0;
+	for (int i = 0; collected != NULL && i < collected->n_nodes; i++)
+	{
+		if (collected->nodes[i].first_waiter >= 0)
+			rescue->waiting++;
+	}
 	if (collected != NULL && asks_for_graph(rescue, collected))
 	{
 		rescue->graph = lg_lock_graph_read();

@@ -83,7 +83,9 @@ typedef struct LgShared
 	int collector_starts;
 	int sample_interval; /* as the collector has them in force, in ms */
 	int fast_interval;
-	int current_interval; /* the one of the two it now keeps; 0 = on demand */
+	int current_interval; /* the one it now keeps; 0 = on demand */
+	int64 shortest_limit; /* of policies in force, in ms; 0 = none */
+	bool near_mark;		  /* few slots below a policy's connections_above */
 	LgHeartbeat beat;
 	LgGauges gauges;
 	TimestampTz reset_at; /* of the last lifeguard.reset(); 0 = never */
