@@ -49,9 +49,6 @@
 #define PASS_MEMORY (1024 * 1024)			 /* bytes that a process keeps for its passes */
 #define LATENESS_LIMIT (5 * USECS_PER_SEC)	 /* of a pass */
 
-/* When actions under way are to be looked at, by the monotonic clock; 0 = none are. */
-static int64 next_look = 0;
-
 /*
  * Ask the postmaster for the worker.  Only while preloading.  Under binary
  * upgrade nothing may run that is not the server's own.
@@ -224,7 +221,7 @@ turn(LgTime now)
 	publish(now, &found, rescue, graph != NULL ? graph->cut_off : 0);
 	if (rescue != NULL)
 		lg_carry_out(rescue);
-	next_look = lg_pending_tend(lg_clock_now());
+	lg_shared->next_look = lg_pending_tend(lg_clock_now());
 
 	cost = lg_clock_read(CLOCK_THREAD_CPUTIME_ID) - began;
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
@@ -275,13 +272,17 @@ void
 lg_collector_run_pass(void)
 {
 	(void) alone(turn);
+
+	/* what a session has begun the collector sees to its end */
+	if (lg_shared->next_look != 0 && lg_shared->collector_pid != MyProcPid)
+		lg_collector_wake();
 }
 
 /* Between two passes: look how far actions have come. */
 static void
 tend(LgTime now)
 {
-	next_look = lg_pending_tend(now);
+	lg_shared->next_look = lg_pending_tend(now);
 }
 
 /* Say in shared memory that we live, or, on the way out, that we do not. */
@@ -436,8 +437,9 @@ lg_collector_main(Datum arg)
 			pg_atomic_write_u32(&lg_shared->pass_wanted, 0);
 			lg_collector_run_pass();
 		}
-		else if (next_look != 0 && lg_clock_read(CLOCK_MONOTONIC) >= next_look)
+		else if (lg_shared->next_look != 0 &&
+				 lg_clock_read(CLOCK_MONOTONIC) >= lg_shared->next_look)
 			(void) alone(tend);
-		nap(sooner(sooner(pass_due(), next_look), keeper_due), wait_event);
+		nap(sooner(sooner(pass_due(), lg_shared->next_look), keeper_due), wait_event);
 	}
 }

@@ -108,6 +108,9 @@ typedef struct LgShared
 	pg_atomic_uint32 wake_above;
 	pg_atomic_uint32 pass_wanted;
 
+	/* Written by whoever makes a pass, read by the collector without a lock. */
+	int64 next_look; /* monotonic: when actions under way are to be looked at; 0 = none are */
+
 	/* Guards itself; signalled when pass_owner becomes 0. */
 	ConditionVariable pass_free;
 
