@@ -183,7 +183,7 @@ count_freed(const LgPending *pending)
 }
 
 static void
-send(LgPending *pending)
+send_signal(LgPending *pending)
 {
 	pending->tries++;
 	lg_actions_signal(&pending->acting, &pending->proof, &pending->reason);
@@ -245,7 +245,7 @@ lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 en
 		return true;
 	}
 
-	send(pending);
+	send_signal(pending);
 	if (pending->acting.progress == LG_PROGRESS_PENDING)
 		count_action(rescue, candidate);
 	return true;
@@ -265,7 +265,7 @@ escalate(LgPending *pending, bool same_statement)
 		pending->proof.xact_start = pending->acting.victim.xact_start;
 	}
 	lg_ledger_signalled(pending->entry, "SIGTERM");
-	send(pending);
+	send_signal(pending);
 }
 
 /* The victim spared itself: for good, or only for this instant? */
@@ -280,7 +280,7 @@ hear_spared(LgPending *pending)
 	if (momentary && pending->tries < MAX_TRIES)
 	{
 		lg_actions_release(&pending->acting);
-		send(pending);
+		send_signal(pending);
 	}
 	else if (spared == LG_SPARED_NOTHING && whole_transaction &&
 			 pending->action == LG_POLICY_CANCEL_THEN_TERMINATE && !pending->escalated)
