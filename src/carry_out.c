@@ -106,8 +106,7 @@ fill_entry(LgLedgerEntry *entry, const LgRescue *rescue, const LgCandidate *cand
 
 	memset(entry, 0, sizeof(LgLedgerEntry));
 	initStringInfo(&reason);
-	appendStringInfoString(&reason,
-						   lg_policy_describe(policy, facts, &rescue->server, LG_WHY_HIT));
+	appendStringInfoString(&reason, lg_policy_describe(policy, facts, &rescue->server, LG_WHY_HIT));
 	record_harm(entry, rescue, candidate, &reason);
 
 	entry->at = rescue->now.wall;
@@ -174,8 +173,8 @@ static void
 compose_reason(LgReason *reason, const LgLedgerEntry *entry, const LgPolicy *policy)
 {
 	copy_ascii(reason->detail, LG_DETAIL_SIZE,
-			   psprintf("pg_lifeguard acted on this session under policy \"%s\": %s.",
-						policy->name, entry->reason));
+			   psprintf("pg_lifeguard acted on this session under policy \"%s\": %s.", policy->name,
+						entry->reason));
 	copy_ascii(reason->hint, LG_HINT_SIZE, hint_for(policy->target));
 }
 
@@ -188,12 +187,11 @@ write_log(const LgCandidate *candidate, const LgLedgerEntry *entry, bool rehears
 	static const char *const would[] = {"would act on", "would cancel", "would cancel",
 										"would terminate"};
 
-	ereport(LOG,
-			(errmsg("policy \"%s\" %s session with PID %d", policy->name,
-					rehearsal ? would[policy->action] : does[policy->action], entry->pid),
-			 errdetail("Role \"%s\", database \"%s\", application \"%s\": %s.", entry->usename,
-					   entry->datname, entry->application_name, entry->reason),
-			 errhidestmt(true), errhidecontext(true)));
+	ereport(LOG, (errmsg("policy \"%s\" %s session with PID %d", policy->name,
+						 rehearsal ? would[policy->action] : does[policy->action], entry->pid),
+				  errdetail("Role \"%s\", database \"%s\", application \"%s\": %s.", entry->usename,
+							entry->datname, entry->application_name, entry->reason),
+				  errhidestmt(true), errhidecontext(true)));
 }
 
 /* How the ledger words that somebody is spared. */
@@ -266,8 +264,8 @@ act(LgRescue *rescue, LgCandidate *candidate)
 
 	if (lg_pending_has(candidate->session))
 		(void) record(entry, rescue, candidate, "", "already acted on");
-	else if ((candidate->local->needs & LG_NEEDS_GRAPH) != 0 && candidate->facts.blocked_total > 0 &&
-			 candidate->facts.root_blocker &&
+	else if ((candidate->local->needs & LG_NEEDS_GRAPH) != 0 &&
+			 candidate->facts.blocked_total > 0 && candidate->facts.root_blocker &&
 			 !lg_lock_graph_still_blocks(rescue->graph, candidate->node))
 		(void) record(entry, rescue, candidate, "", "spared: it blocks nobody any more");
 	else
@@ -333,8 +331,7 @@ lg_carry_out(LgRescue *rescue)
 			else if (candidate->why != LG_WHY_HIT)
 				continue;
 			else if (candidate->repeat)
-				lg_ledger_repeat(
-					lg_rescue_mark(candidate->local, candidate->session->slot)->entry);
+				lg_ledger_repeat(lg_rescue_mark(candidate->local, candidate->session->slot)->entry);
 			else if (candidate->rehearsal)
 				rehearse(rescue, candidate);
 			else

@@ -193,7 +193,7 @@ gauge_locks(const LgLockGraph *graph, LgGauges *gauges)
 
 /* One turn: collect, decide, publish, act. */
 static void
-turn(LgTime now)
+turn(LgTime now, void *arg)
 {
 	int64 began = lg_clock_read(CLOCK_THREAD_CPUTIME_ID);
 	LgGauges found = {0};
@@ -232,14 +232,14 @@ turn(LgTime now)
 
 /*
  * Do something that only one process may do at a time: a pass, or a part of
- * one.  Waits, interruptibly, while another process does.  Returns when it
- * began: after that wait, or two passes could change their order.
+ * one.  Waits, interruptibly, while another process does; work is told the time
+ * after that wait, or two passes could change their order.  Its memory context
+ * is emptied afterwards.  Needs lg_shared; needs no transaction.
  */
-static LgTime
-alone(void (*work)(LgTime now))
+void
+lg_collector_run_alone(void (*work)(LgTime now, void *arg), void *arg)
 {
 	static MemoryContext context = NULL;
-	static LgTime now;
 	MemoryContext caller;
 
 	/* One that keeps its block: pages given back would have to be faulted in again. */
@@ -251,8 +251,7 @@ alone(void (*work)(LgTime now))
 	caller = MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		now = lg_clock_now();
-		work(now);
+		work(lg_clock_now(), arg);
 	}
 	PG_FINALLY();
 	{
@@ -261,26 +260,24 @@ alone(void (*work)(LgTime now))
 		lg_shared_end_pass();
 	}
 	PG_END_TRY();
-	return now;
-}
-
-/*
- * Make one pass: collect, decide, publish, act.  Waits, interruptibly, while
- * another process makes one.  Needs lg_shared; needs no transaction.
- */
-void
-lg_collector_run_pass(void)
-{
-	(void) alone(turn);
 
 	/* what a session has begun the collector sees to its end */
 	if (lg_shared->next_look != 0 && lg_shared->collector_pid != MyProcPid)
 		lg_collector_wake();
 }
 
+/*
+ * Make one pass: collect, decide, publish, act.
+ */
+void
+lg_collector_run_pass(void)
+{
+	lg_collector_run_alone(turn, NULL);
+}
+
 /* Between two passes: look how far actions have come. */
 static void
-tend(LgTime now)
+tend(LgTime now, void *arg)
 {
 	lg_shared->next_look = lg_pending_tend(now);
 }
@@ -439,7 +436,7 @@ lg_collector_main(Datum arg)
 		}
 		else if (lg_shared->next_look != 0 &&
 				 lg_clock_read(CLOCK_MONOTONIC) >= lg_shared->next_look)
-			(void) alone(tend);
+			lg_collector_run_alone(tend, NULL);
 		nap(sooner(sooner(pass_due(), lg_shared->next_look), keeper_due), wait_event);
 	}
 }

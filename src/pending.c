@@ -27,10 +27,10 @@
 #include "pending.h"
 #include "shared.h"
 
-#define MAX_TRIES 5							/* to meet a victim that is busy for an instant */
-#define GIVE_UP (10 * 60 * USECS_PER_SEC)	/* nobody looks at it any more */
-#define JUDGE_AFTER (2 * USECS_PER_SEC)		/* whether there is relief */
-#define MAX_FRUITLESS 5						/* actions without relief, then the breaker opens */
+#define MAX_TRIES 5						  /* to meet a victim that is busy for an instant */
+#define GIVE_UP (10 * 60 * USECS_PER_SEC) /* nobody looks at it any more */
+#define JUDGE_AFTER (2 * USECS_PER_SEC)	  /* whether there is relief */
+#define MAX_FRUITLESS 5					  /* actions without relief, then the breaker opens */
 #define BREAKER_PAUSE (10 * 60 * USECS_PER_SEC)
 #define LONGEST_LOOK (50 * LG_USECS_PER_MSEC)
 
@@ -72,8 +72,7 @@ lg_pending_has(const LgSession *session)
 	{
 		const LgPending *pending = &lg_shared->pendings[i];
 
-		if (pending->entry != 0 && !pending->over &&
-			pending->acting.victim.slot == session->slot &&
+		if (pending->entry != 0 && !pending->over && pending->acting.victim.slot == session->slot &&
 			pending->acting.victim.pid == session->pid &&
 			pending->acting.victim.backend_start == session->backend_start)
 			return true;
@@ -161,8 +160,7 @@ finish_as_seen(LgPending *pending, int waiters_freed)
 {
 	char outcome[LG_OUTCOME_SIZE];
 
-	finish(pending, lg_actions_describe(&pending->acting, outcome, sizeof(outcome)),
-		   waiters_freed);
+	finish(pending, lg_actions_describe(&pending->acting, outcome, sizeof(outcome)), waiters_freed);
 }
 
 /* How many of those who waited for the victim do so no more. */
@@ -227,12 +225,11 @@ lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 en
 		pending->judge_at = pending->began + JUDGE_AFTER;
 
 	/* where nothing runs there is nothing to cancel; what escalates does so at once */
-	pending->acting.action =
-		policy->action == LG_POLICY_TERMINATE ||
-				(policy->action == LG_POLICY_CANCEL_THEN_TERMINATE &&
-				 !runs_statement(candidate->session))
-			? LG_ACTION_TERMINATE
-			: LG_ACTION_CANCEL;
+	pending->acting.action = policy->action == LG_POLICY_TERMINATE ||
+									 (policy->action == LG_POLICY_CANCEL_THEN_TERMINATE &&
+									  !runs_statement(candidate->session))
+								 ? LG_ACTION_TERMINATE
+								 : LG_ACTION_CANCEL;
 	pending->entry = entry;
 	if (pending->acting.action == LG_ACTION_CANCEL && !runs_statement(candidate->session))
 	{
@@ -326,9 +323,9 @@ static void
 judge(LgPending *pending, LgTime now)
 {
 	LgPolicyState *state = state_of(pending);
-	bool relief = (pending->waiting_before >= 0 &&
-				   lg_shared->gauges.waiting < pending->waiting_before) ||
-				  (pending->used_before >= 0 && lg_shared->gauges.used < pending->used_before);
+	bool relief =
+		(pending->waiting_before >= 0 && lg_shared->gauges.waiting < pending->waiting_before) ||
+		(pending->used_before >= 0 && lg_shared->gauges.used < pending->used_before);
 	bool opens = false;
 
 	pending->judge_at = 0;
@@ -345,11 +342,10 @@ judge(LgPending *pending, LgTime now)
 	LWLockRelease(lg_shared->lock);
 
 	if (opens)
-		ereport(LOG,
-				(errmsg("policy \"%s\" is paused for 10 minutes", pending->policy),
-				 errdetail("Its last %d actions brought no relief.", MAX_FRUITLESS),
-				 errhint("Look for the cause; lifeguard.resume() ends the pause."),
-				 errhidestmt(true), errhidecontext(true)));
+		ereport(LOG, (errmsg("policy \"%s\" is paused for 10 minutes", pending->policy),
+					  errdetail("Its last %d actions brought no relief.", MAX_FRUITLESS),
+					  errhint("Look for the cause; lifeguard.resume() ends the pause."),
+					  errhidestmt(true), errhidecontext(true)));
 }
 
 /* When to look at it next: after half its age, so soon at first. */

@@ -162,7 +162,7 @@ typedef struct LgFacts
 	int horizon_age;
 	int same_query; /* sessions of its database that run its query id, itself included */
 	TimestampTz oldest_same_query; /* when the first of them began */
-	int locks_held; /* beyond its own virtual transaction; -1 = not known */
+	int locks_held;				   /* beyond its own virtual transaction; -1 = not known */
 	int role_flags;
 	int database_flags;
 	const char *application_name;

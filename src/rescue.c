@@ -184,8 +184,7 @@ note_wishes(LgRescue *rescue, const LgPolicy *policy, uint32 *wake_above, bool *
 	for (int i = 0; i < (int) lengthof(limits); i++)
 	{
 		if (limits[i] > 0)
-			rescue->shortest =
-				rescue->shortest == 0 ? limits[i] : Min(rescue->shortest, limits[i]);
+			rescue->shortest = rescue->shortest == 0 ? limits[i] : Min(rescue->shortest, limits[i]);
 	}
 	if (policy->connections_above > 0)
 	{
@@ -295,10 +294,9 @@ add_candidate(LgRescue *rescue, LgLocalPolicy *local, LgSession *session)
 	if (rescue->n_candidates == rescue->room)
 	{
 		rescue->room = Max(rescue->room * 2, 64);
-		rescue->candidates =
-			rescue->candidates == NULL
-				? palloc(sizeof(LgCandidate) * rescue->room)
-				: repalloc(rescue->candidates, sizeof(LgCandidate) * rescue->room);
+		rescue->candidates = rescue->candidates == NULL
+								 ? palloc(sizeof(LgCandidate) * rescue->room)
+								 : repalloc(rescue->candidates, sizeof(LgCandidate) * rescue->room);
 	}
 	candidate = &rescue->candidates[rescue->n_candidates++];
 	memset(candidate, 0, sizeof(LgCandidate));
@@ -474,8 +472,7 @@ asks_for_graph(LgRescue *rescue, const LgLockGraph *collected)
 
 	/* those who wait: only when somebody has waited long enough */
 	for (int i = 0; i < collected->n_nodes; i++)
-		longest =
-			Max(longest, lg_clock_age(collected->nodes[i].wait_start, rescue->server.now));
+		longest = Max(longest, lg_clock_age(collected->nodes[i].wait_start, rescue->server.now));
 	for (LgTarget target = LG_TARGET_WAITER; target <= LG_TARGET_QUEUED_DDL; target++)
 	{
 		if (rescue->n_in_force[target] > 0 &&

@@ -24,7 +24,6 @@ int lg_sample_interval = 1000;
 int lg_fast_interval = 100;
 int lg_max_policies = 64;
 
-
 int lg_max_ledger = 1024;
 bool lg_enforce = true;
 int lg_max_actions_per_minute = 60;
@@ -84,10 +83,9 @@ lg_settings_define(void)
 		"oldest\" are not counted.",
 		&lg_max_actions_per_minute, 60, 0, INT_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
 
-	DefineCustomStringVariable("pg_lifeguard.protected_roles",
-							   "Sets the roles whose members' sessions no policy acts on.", NULL,
-							   &lg_protected_roles, "", PGC_SIGHUP, GUC_LIST_INPUT, check_list, NULL,
-							   NULL);
+	DefineCustomStringVariable(
+		"pg_lifeguard.protected_roles", "Sets the roles whose members' sessions no policy acts on.",
+		NULL, &lg_protected_roles, "", PGC_SIGHUP, GUC_LIST_INPUT, check_list, NULL, NULL);
 
 	DefineCustomStringVariable(
 		"pg_lifeguard.protected_applications",

@@ -16,6 +16,7 @@
 #include "storage/shmem.h"
 #include "utils/wait_event.h"
 
+#include "brakes.h"
 #include "compat.h"
 #include "ledger.h"
 #include "policies.h"
@@ -38,7 +39,8 @@ static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 static Size
 lay_out(char *base)
 {
-	Size notes = MAXALIGN(add_size(offsetof(LgShared, notes), mul_size(sizeof(LgNote), MaxConnections)));
+	Size notes =
+		MAXALIGN(add_size(offsetof(LgShared, notes), mul_size(sizeof(LgNote), MaxConnections)));
 	Size ledger = notes;
 	Size policies = add_size(ledger, lg_ledger_size());
 	Size states = add_size(policies, lg_policies_size());
@@ -91,6 +93,7 @@ create_or_attach_shared(void)
 		lg_shared->policies_lock = &locks[2].lock;
 		lg_ring_init(lg_shared->ledger, lg_max_ledger, sizeof(LgLedgerEntry));
 		lg_policies_init(lg_shared->policies);
+		lg_brakes_restore();
 		pg_atomic_init_u32(&lg_shared->policies_changed, 0);
 		pg_atomic_init_u32(&lg_shared->wake_above, 0);
 		pg_atomic_init_u32(&lg_shared->pass_wanted, 0);

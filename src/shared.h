@@ -61,12 +61,12 @@ typedef struct LgShared
 	LWLock *lock;
 	LWLock *ledger_lock;
 	LWLock *policies_lock;
-	LgRing *ledger;						/* of LgLedgerEntry; guarded by ledger_lock */
-	struct LgPolicySet *policies;		/* guarded by policies_lock */
-	struct LgPolicyState *states;		/* by place in the set; see rescue.h */
-	struct LgEpisodeMark *marks;		/* by place and connection slot; see rescue.h */
-	struct LgStall *stalls;				/* by connection slot; see rescue.h */
-	struct LgPending *pendings; /* actions under way; see pending.h */
+	LgRing *ledger;				  /* of LgLedgerEntry; guarded by ledger_lock */
+	struct LgPolicySet *policies; /* guarded by policies_lock */
+	struct LgPolicyState *states; /* by place in the set; see rescue.h */
+	struct LgEpisodeMark *marks;  /* by place and connection slot; see rescue.h */
+	struct LgStall *stalls;		  /* by connection slot; see rescue.h */
+	struct LgPending *pendings;	  /* actions under way; see pending.h */
 	Size size;
 	TimestampTz created_at; /* stands for this life of the shared memory */
 
@@ -88,9 +88,9 @@ typedef struct LgShared
 	bool near_mark;		  /* few slots below a policy's connections_above */
 	LgHeartbeat beat;
 	LgGauges gauges;
-	TimestampTz reset_at; /* of the last lifeguard.reset(); 0 = never */
-	pid_t pass_owner;	  /* who makes a pass now; 0 = nobody */
-	LgLimiter actions;	  /* of all policies that max_actions_per_minute counts */
+	TimestampTz reset_at;	  /* of the last lifeguard.reset(); 0 = never */
+	pid_t pass_owner;		  /* who makes a pass now; 0 = nobody */
+	LgLimiter actions;		  /* of all policies that max_actions_per_minute counts */
 	TimestampTz paused_until; /* by lifeguard.pause(); 0 or past = not paused */
 	char pause_reason[LG_PAUSE_REASON];
 
