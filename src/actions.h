@@ -28,7 +28,13 @@ typedef enum LgProgress
 	LG_PROGRESS_CONTENDED	/* somebody else is acting on it */
 } LgProgress;
 
-/* One action under way. */
+/* How long an action may take before it is said that its victim survived. */
+#define LG_SURVIVAL (10 * USECS_PER_SEC)
+
+/*
+ * One action under way.  No pointers: whoever watches many of them may keep
+ * them in shared memory.
+ */
 typedef struct LgActing
 {
 	LgSession victim; /* as it was judged */
@@ -36,6 +42,7 @@ typedef struct LgActing
 	LgProgress progress;
 	LgSpared spared;
 	int64 signalled_at; /* monotonic, in microseconds */
+	int64 ended_at;		/* likewise: when it was first seen done; 0 = not yet */
 	uint32 claim;		/* the note's state word when we claimed it */
 	bool obeyed;		/* it has raised the interrupt against itself */
 } LgActing;
@@ -43,5 +50,6 @@ typedef struct LgActing
 extern void lg_actions_signal(LgActing *acting, const LgProof *proof, const LgReason *reason);
 extern void lg_actions_watch(LgActing *acting);
 extern void lg_actions_release(LgActing *acting);
+extern const char *lg_actions_describe(const LgActing *acting, char *buffer, Size size);
 
 #endif /* LG_ACTIONS_H */

@@ -70,6 +70,13 @@
 #define LG_WAIT_LINK links
 #endif
 
+/* 19: a signal handler is also told who sent the signal, and passes that on */
+#if PG_VERSION_NUM >= 190000
+#define LG_RAISE(handler, signo) handler(signo, pg_siginfo)
+#else
+#define LG_RAISE(handler, signo) handler(signo)
+#endif
+
 /*
  * Walks over a lock's holders, a lock's queue and a process's own locks.  The
  * partition lock must be held.  Up to 15 these were SHM_QUEUEs.

@@ -57,6 +57,7 @@ typedef struct LgProof
 	TimestampTz xact_start;
 	TimestampTz query_start;
 	TimestampTz state_change;
+	TimestampTz wait_start; /* of the heavyweight lock it awaits */
 } LgProof;
 
 /*
@@ -77,7 +78,10 @@ typedef struct LgNote
 	char hint[LG_HINT_SIZE];
 } LgNote;
 
+struct PGPROC;
+
 extern void lg_farewell_install(void);
+extern bool lg_farewell_awaits(struct PGPROC *proc, TimestampTz wait_start);
 extern const char *lg_farewell_describe(LgSpared spared);
 
 #endif /* LG_FAREWELL_H */

@@ -11,12 +11,24 @@
 
 #define LG_LEDGER_PIDS 32
 #define LG_LEDGER_QUERY 1024
-#define LG_LEDGER_REASON 201
+#define LG_LEDGER_REASON 513
+#define LG_LEDGER_GID 200
+#define LG_LEDGER_RELATION (2 * NAMEDATALEN + 8)
 #define LG_OUTCOME_SIZE 96
 
-/* One action; texts are clipped on a character. */
+/*
+ * One action; texts are clipped on a character.  The first group is the
+ * ledger's own: lg_ledger_add() fills it in.  boot and number together tell an
+ * entry from all others, those before a restart included.
+ */
 typedef struct LgLedgerEntry
 {
+	TimestampTz boot; /* lg_shared->created_at */
+	uint64 number;	  /* in the ring */
+	uint32 revision;  /* counts its changes, from 1 */
+	uint32 flushed;	  /* the revision last written to the table; 0 = none */
+	bool notified;	  /* its NOTIFY is out */
+
 	TimestampTz at;
 	TimestampTz backend_start;
 	TimestampTz outcome_at;
@@ -37,9 +49,12 @@ typedef struct LgLedgerEntry
 	char datname[NAMEDATALEN];
 	char application_name[NAMEDATALEN];
 	char state[32];
-	char relation_name[2 * NAMEDATALEN + 8];
-	Oid databaseid;		   /* whose encoding query has */
-	Oid writer_databaseid; /* whose encoding the names and reason have */
+	char gid[LG_LEDGER_GID]; /* of a prepared transaction */
+	Oid relation;			 /* invalid: not known */
+	Oid relation_databaseid; /* where it is, and whose encoding its name has; invalid: shared */
+	char relation_name[LG_LEDGER_RELATION]; /* schema-qualified; empty: not resolved */
+	Oid databaseid;							/* whose encoding query has */
+	Oid writer_databaseid;					/* whose encoding the names and reason have */
 	char query[LG_LEDGER_QUERY];
 	char signal[16];
 	char outcome[LG_OUTCOME_SIZE];
@@ -49,7 +64,11 @@ typedef struct LgLedgerEntry
 extern Size lg_ledger_size(void);
 extern uint64 lg_ledger_add(const LgLedgerEntry *entry);
 extern void lg_ledger_finish(uint64 number, const char *outcome, TimestampTz at, int waiters_freed);
+extern void lg_ledger_repeat(uint64 number);
+extern void lg_ledger_name_relation(uint64 number, const char *name);
 extern bool lg_ledger_copy(uint64 number, LgLedgerEntry *entry);
 extern void lg_ledger_bounds(uint64 *first, uint64 *last);
+extern uint64 lg_ledger_next_unflushed(uint64 from, LgLedgerEntry *entry);
+extern void lg_ledger_mark_flushed(uint64 number, uint32 revision, bool notified);
 
 #endif /* LG_LEDGER_H */

@@ -15,8 +15,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/index.h"
-#include "catalog/pg_class.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
@@ -28,6 +26,7 @@
 #include "lock_edges.h"
 #include "lock_graph.h"
 #include "lock_tree.h"
+#include "relations.h"
 #include "rights.h"
 #include "rows.h"
 #include "sessions.h"
@@ -125,61 +124,6 @@ add_who(LocksReading *reading, int slot, int pid, const LgLockNode *node)
 	}
 }
 
-/*
- * Of the relations that an insert without a tuple lock may be about: if they
- * are one table and its indexes, it is certain which.
- */
-static void
-settle_candidates(LgAwaitedRow *row)
-{
-	Oid table = InvalidOid;
-
-	if (!row->uncertain || row->databaseid != MyDatabaseId ||
-		row->n_candidates > (int) lengthof(row->candidates))
-		return;
-
-	for (int i = 0; i < row->n_candidates; i++)
-	{
-		Oid relation = row->candidates[i];
-		char kind = get_rel_relkind(relation);
-
-		if (kind == RELKIND_INDEX)
-			relation = IndexGetRelation(relation, true);
-		else if (kind != RELKIND_RELATION)
-			continue; /* holds no row that could be in conflict, or is gone */
-
-		if (!OidIsValid(relation))
-			continue;
-		if (OidIsValid(table) && table != relation)
-			return;
-		table = relation;
-	}
-	row->relation = table;
-	row->uncertain = !OidIsValid(table);
-}
-
-/*
- * The schema-qualified name of a relation of this database or of the shared
- * catalogs; "uncertain" where only candidates are known; else NULL.
- */
-static char *
-name_relation(const LgAwaitedRow *row)
-{
-	char *name;
-	char *schema;
-
-	if (row->uncertain)
-		return "uncertain";
-	if (!OidIsValid(row->relation) ||
-		(OidIsValid(row->databaseid) && row->databaseid != MyDatabaseId))
-		return NULL;
-
-	/* dropped meanwhile, if either is missing */
-	name = get_rel_name(row->relation);
-	schema = name ? get_namespace_name(get_rel_namespace(row->relation)) : NULL;
-	return schema ? quote_qualified_identifier(schema, name) : NULL;
-}
-
 /* What is awaited, in words. */
 static char *
 describe_awaited(const LOCKTAG *tag, const LgAwaitedRow *row, const char *relation_name)
@@ -238,8 +182,8 @@ add_awaited_row(LgRows *rows, const LgLockGraph *graph, const LgLockWaiter *wait
 	char *name;
 
 	lg_lock_graph_awaited_row(graph, waiter, &row);
-	settle_candidates(&row);
-	name = name_relation(&row);
+	lg_relations_settle(&row);
+	name = lg_relations_name(&row);
 
 	lg_rows_add_text(rows, tag->locktag_type <= LOCKTAG_LAST_TYPE
 							   ? LockTagTypeNames[tag->locktag_type]
@@ -340,24 +284,6 @@ add_wait_columns(LocksReading *reading, const LgLockWaiter *waiter)
 		rows, GetLockmodeName(graph->locks[waiter->lock].tag.locktag_lockmethodid, waiter->mode));
 	add_awaited_row(rows, graph, waiter);
 	add_lock_keys(rows, &graph->locks[waiter->lock].tag);
-}
-
-/* The first that awaits the contended lock because of that node; NULL if there is none. */
-static const LgLockWaiter *
-first_contender(const LgLockGraph *graph, const LgLockNode *node)
-{
-	const LgAwaitedLock *lock;
-
-	if (node->contended_lock < 0)
-		return NULL;
-	lock = &graph->locks[node->contended_lock];
-	for (int i = lock->first_waiter; i < lock->first_waiter + lock->n_waiters; i++)
-	{
-		if ((LOCKBIT_ON(graph->waiters[i].mode) & node->awaited) &&
-			&graph->nodes[graph->waiters[i].node] != node)
-			return &graph->waiters[i];
-	}
-	return NULL;
 }
 
 /* blocked_by, root_pids, depth, deadlock */
@@ -481,7 +407,7 @@ add_nodes(LocksReading *reading, bool whole_tree)
 			continue;
 		add_row(reading, node->slot, node->pid, index,
 				whole_tree && waits ? &graph->waiters[node->first_waiter]
-									: first_contender(graph, node));
+									: lg_lock_graph_first_contender(graph, index));
 	}
 }
 

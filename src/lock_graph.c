@@ -15,7 +15,7 @@
  * nothing, and so the cycle was whole at one instant.
  *
  * Locking: one lock partition at a time, shared, only inside copy_lock(),
- * find_tuple_lock() and lg_lock_graph_count_held(); the fast-path lock of one
+ * find_tuple_lock(), look_again() and lg_lock_graph_count_held(); the fast-path lock of one
  * process at a time.  Never two together, and no allocation under either: the
  * room is made before.
  *-------------------------------------------------------------------------
@@ -542,6 +542,104 @@ lg_lock_graph_awaited_row(const LgLockGraph *graph, const LgLockWaiter *waiter, 
 		default:
 			break;
 	}
+}
+
+/*
+ * The first that awaits a node's contended lock because of that node; NULL if
+ * there is none.  The graph must be one of lg_lock_graph_read().
+ */
+const LgLockWaiter *
+lg_lock_graph_first_contender(const LgLockGraph *graph, int node)
+{
+	const LgLockNode *holder = &graph->nodes[node];
+	const LgAwaitedLock *lock;
+
+	if (holder->contended_lock < 0)
+		return NULL;
+	lock = &graph->locks[holder->contended_lock];
+	for (int i = lock->first_waiter; i < lock->first_waiter + lock->n_waiters; i++)
+	{
+		if ((LOCKBIT_ON(graph->waiters[i].mode) & holder->awaited) &&
+			graph->waiters[i].node != node)
+			return &graph->waiters[i];
+	}
+	return NULL;
+}
+
+/* Is that PGPROC still the blocker's leader's?  The partition lock is held. */
+static bool
+still_the_same(const PGPROC *leader, const LgLockNode *blocker)
+{
+	if (slot_of(leader) != blocker->slot)
+		return false;
+	return blocker->pid != 0 ? leader->pid == blocker->pid
+							 : leader->pid == 0 && leader->xid == blocker->xid;
+}
+
+/*
+ * If that process still awaits a lock of that tag: does the blocker hold it in a
+ * mode in the way of anybody in its queue, but for its own group?  Told through
+ * blocks.  Returns false if the process awaits it no more, and so nothing is
+ * known.  As to what may be read how, see copy_lock().
+ */
+static bool
+look_again(volatile PGPROC *proc, const LOCKTAG *tag, const LgLockNode *blocker, bool *blocks)
+{
+	LWLock *partition = LockHashPartitionLock(LockTagHashCode(tag));
+	LOCK *lock = proc->waitLock;
+	const LOCKMASK *conflicts;
+	LOCKMASK minded = 0;
+
+	if (lock == NULL || memcmp(tag, &lock->tag, sizeof(LOCKTAG)) != 0)
+		return false;
+
+	LWLockAcquire(partition, LW_SHARED);
+	if (proc->waitLock != lock || memcmp(tag, &lock->tag, sizeof(LOCKTAG)) != 0)
+	{
+		LWLockRelease(partition);
+		return false;
+	}
+
+	conflicts = GetLocksMethodTable(lock)->conflictTab;
+	for (PGPROC *waiter = LG_FIRST_WAITER(lock); waiter; waiter = LG_NEXT_WAITER(lock, waiter))
+	{
+		if (!still_the_same(waiter->waitProcLock->groupLeader, blocker))
+			minded |= conflicts[waiter->waitLockMode];
+	}
+	*blocks = false;
+	for (PROCLOCK *holder = LG_FIRST_HOLDER(lock); holder; holder = LG_NEXT_HOLDER(lock, holder))
+	{
+		if ((holder->holdMask & minded) && still_the_same(holder->groupLeader, blocker))
+			*blocks = true;
+	}
+	LWLockRelease(partition);
+	return true;
+}
+
+/*
+ * Does a root of the graph still block somebody, at this very instant, on its
+ * contended lock?  To be asked right before it is signalled.  The graph must be
+ * one of lg_lock_graph_read().  Takes one lock partition, shared; raises nothing
+ * but what CHECK_FOR_INTERRUPTS() does.
+ */
+bool
+lg_lock_graph_still_blocks(const LgLockGraph *graph, int node)
+{
+	const LgLockNode *blocker = &graph->nodes[node];
+	const LgAwaitedLock *lock;
+
+	if (blocker->contended_lock < 0)
+		return false;
+	lock = &graph->locks[blocker->contended_lock];
+	for (int i = lock->first_waiter; i < lock->first_waiter + lock->n_waiters; i++)
+	{
+		bool blocks;
+
+		CHECK_FOR_INTERRUPTS();
+		if (look_again(&ProcGlobal->allProcs[graph->waiters[i].slot], &lock->tag, blocker, &blocks))
+			return blocks;
+	}
+	return false;
 }
 
 static int

@@ -115,6 +115,8 @@ extern LgLockGraph *lg_lock_graph_collect(void);
 extern LgLockGraph *lg_lock_graph_read(void);
 extern void lg_lock_graph_awaited_row(const LgLockGraph *graph, const LgLockWaiter *waiter,
 									  LgAwaitedRow *row);
+extern const LgLockWaiter *lg_lock_graph_first_contender(const LgLockGraph *graph, int node);
+extern bool lg_lock_graph_still_blocks(const LgLockGraph *graph, int node);
 extern int lg_lock_graph_count_held(int slot, int pid);
 
 #endif /* LG_LOCK_GRAPH_H */

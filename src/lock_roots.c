@@ -550,6 +550,19 @@ lg_lock_roots_solve(LgLockGraph *graph)
 }
 
 /*
+ * Put into blocked[], which has room for all nodes, the sessions that wait for
+ * a node, directly or through others.  Returns how many.
+ */
+int
+lg_lock_roots_find_blocked(const LgLockGraph *graph, int node, int *blocked)
+{
+	int n = find_blocked(graph, &node, 1, false);
+
+	memcpy(blocked, graph->edges->found, sizeof(int) * n);
+	return n;
+}
+
+/*
  * Count the sessions that wait for a node, directly or through others.
  */
 int

@@ -9,6 +9,7 @@
 #include "lock_graph.h"
 
 extern void lg_lock_roots_solve(LgLockGraph *graph);
+extern int lg_lock_roots_find_blocked(const LgLockGraph *graph, int node, int *blocked);
 extern int lg_lock_roots_count_blocked(const LgLockGraph *graph, int node);
 
 #endif /* LG_LOCK_ROOTS_H */

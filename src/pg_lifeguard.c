@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * pg_lifeguard.c
- *		Where the library is loaded: settings, shared memory, worker.
+ *		Where the library is loaded: settings, shared memory, hooks, worker.
  *
  * Preloaded, it reserves shared memory and registers the collector.  Loaded by
  * a session, because somebody called one of its functions, it has settings and
@@ -14,6 +14,7 @@
 
 #include "collector.h"
 #include "compat.h"
+#include "hooks.h"
 #include "settings.h"
 #include "shared.h"
 
@@ -30,5 +31,6 @@ _PG_init(void)
 		return;
 
 	lg_shared_request();
+	lg_hooks_install();
 	lg_collector_register();
 }

@@ -136,6 +136,15 @@ lg_rows_add_text(LgRows *rows, const char *value)
 		lg_rows_add(rows, CStringGetTextDatum(value));
 }
 
+void
+lg_rows_add_name(LgRows *rows, const char *value)
+{
+	NameData *name = palloc(sizeof(NameData));
+
+	namestrcpy(name, value);
+	lg_rows_add(rows, NameGetDatum(name));
+}
+
 /* NULL for 0 */
 void
 lg_rows_add_time(LgRows *rows, TimestampTz value)

@@ -35,6 +35,7 @@ extern void lg_rows_add_pid(LgRows *rows, int pid);
 extern void lg_rows_add_oid(LgRows *rows, Oid value);
 extern void lg_rows_add_xid(LgRows *rows, TransactionId value);
 extern void lg_rows_add_text(LgRows *rows, const char *value);
+extern void lg_rows_add_name(LgRows *rows, const char *value);
 extern void lg_rows_add_time(LgRows *rows, TimestampTz value);
 extern void lg_rows_add_span(LgRows *rows, int64 usecs);
 extern void lg_rows_add_age(LgRows *rows, TimestampTz start, TimestampTz now);

@@ -28,6 +28,8 @@
 #include "compat.h"
 #include "sessions.h"
 
+#define MAX_TRIES 1000 /* to read a status entry, under a lock */
+
 /*
  * The PID of the living process in that slot, or 0.  Up to 16 a free PGPROC
  * keeps its last PID, but on every version its latch is disowned.
@@ -63,7 +65,7 @@ status_of(volatile PGPROC *proc, int pid)
 static bool
 copy_status(volatile PgBackendStatus *status, int pid, LgSession *session)
 {
-	for (;;)
+	for (int tries = 1;; tries++)
 	{
 		int before;
 		int after;
@@ -83,7 +85,12 @@ copy_status(volatile PgBackendStatus *status, int pid, LgSession *session)
 		if (pgstat_read_activity_complete(before, after))
 			return session->pid == pid;
 
-		/* its owner is in the middle of a change: a few instructions */
+		/*
+		 * Its owner is in the middle of a change: a few instructions, unless
+		 * it is stopped there.  Whoever holds a lock does not wait for that.
+		 */
+		if (InterruptHoldoffCount > 0 && tries > MAX_TRIES)
+			return false;
 		CHECK_FOR_INTERRUPTS();
 	}
 }

@@ -2,21 +2,24 @@
  * settings.c
  *		Every pg_lifeguard.* setting, in one place.
  *
- * All of them can be reloaded.  They are defined in every process that loads
- * the library, preloaded or not, so that SHOW always answers; only the
- * collector acts on them.
+ * Those that can be reloaded are defined in every process that loads the
+ * library, preloaded or not, so that SHOW always answers.  Sizes in shared
+ * memory are set at start, and known only where pg_lifeguard is preloaded.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
 #include <limits.h>
 
+#include "miscadmin.h"
 #include "utils/guc.h"
 
 #include "settings.h"
 
 int lg_sample_interval = 1000;
 int lg_fast_interval = 100;
+int lg_max_ledger = 1024;
+bool lg_enforce = true;
 
 /*
  * Define the settings and reserve their prefix, so that a misspelt one is
@@ -36,6 +39,15 @@ lg_settings_define(void)
 							"One longer than pg_lifeguard.sample_interval acts as that one.",
 							&lg_fast_interval, 100, 10, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL,
 							NULL, NULL);
+
+	DefineCustomBoolVariable("pg_lifeguard.enforce", "Allows sessions to be signalled.",
+							 "When off, nobody is cancelled or terminated, not even by hand.",
+							 &lg_enforce, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	if (process_shared_preload_libraries_in_progress)
+		DefineCustomIntVariable(
+			"pg_lifeguard.max_ledger", "Sets the number of ledger entries kept in shared memory.",
+			NULL, &lg_max_ledger, 1024, 16, 1000000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("pg_lifeguard");
 }

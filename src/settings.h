@@ -9,6 +9,9 @@
 extern int lg_sample_interval; /* ms between passes in calm; 0 = only on demand */
 extern int lg_fast_interval;   /* ms between passes while a session waits */
 
+extern int lg_max_ledger; /* ledger entries in shared memory */
+extern bool lg_enforce;	  /* off: nobody is signalled */
+
 extern void lg_settings_define(void);
 
 #endif /* LG_SETTINGS_H */

@@ -17,6 +17,8 @@
 #include "utils/wait_event.h"
 
 #include "compat.h"
+#include "ledger.h"
+#include "settings.h"
 #include "shared.h"
 
 #define TRANCHE_NAME "pg_lifeguard"
@@ -26,14 +28,27 @@ LgShared *lg_shared = NULL;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
+/* The struct with its notes; the ledger lies behind it. */
+static Size
+struct_size(void)
+{
+	return MAXALIGN(add_size(offsetof(LgShared, notes), mul_size(sizeof(LgNote), MaxConnections)));
+}
+
+static Size
+shared_size(void)
+{
+	return add_size(struct_size(), lg_ledger_size());
+}
+
 static void
 request_shared(void)
 {
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
 
-	RequestAddinShmemSpace(MAXALIGN(sizeof(LgShared)));
-	RequestNamedLWLockTranche(TRANCHE_NAME, 1);
+	RequestAddinShmemSpace(shared_size());
+	RequestNamedLWLockTranche(TRANCHE_NAME, 2);
 }
 
 static void
@@ -45,13 +60,21 @@ create_or_attach_shared(void)
 		prev_shmem_startup_hook();
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	lg_shared = ShmemInitStruct("pg_lifeguard", sizeof(LgShared), &found);
+	lg_shared = ShmemInitStruct("pg_lifeguard", shared_size(), &found);
 	if (!found)
 	{
-		memset(lg_shared, 0, sizeof(LgShared));
-		lg_shared->size = MAXALIGN(sizeof(LgShared));
-		lg_shared->lock = &GetNamedLWLockTranche(TRANCHE_NAME)->lock;
+		LWLockPadded *locks = GetNamedLWLockTranche(TRANCHE_NAME);
+
+		memset(lg_shared, 0, shared_size());
+		lg_shared->size = shared_size();
+		lg_shared->created_at = GetCurrentTimestamp();
+		lg_shared->lock = &locks[0].lock;
+		lg_shared->ledger_lock = &locks[1].lock;
+		lg_shared->ledger = (LgRing *) ((char *) lg_shared + struct_size());
+		lg_ring_init(lg_shared->ledger, lg_max_ledger, sizeof(LgLedgerEntry));
 		ConditionVariableInit(&lg_shared->pass_free);
+		for (int slot = 0; slot < MaxConnections; slot++)
+			pg_atomic_init_u32(&lg_shared->notes[slot].state, LG_NOTE_FREE);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }

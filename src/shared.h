@@ -7,6 +7,8 @@
 #define LG_SHARED_H
 
 #include "clock.h"
+#include "farewell.h"
+#include "ring.h"
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
 
@@ -53,7 +55,13 @@ typedef struct LgShared
 {
 	/* Set before any reader exists, never changed after. */
 	LWLock *lock;
+	LWLock *ledger_lock;
+	LgRing *ledger; /* of LgLedgerEntry; guarded by ledger_lock */
 	Size size;
+	TimestampTz created_at; /* stands for this life of the shared memory */
+
+	/* Guarded by ledger_lock. */
+	uint64 ledger_lost; /* entries pushed out before they were in the table */
 
 	/*
 	 * Guarded by lock: shared to read, exclusive to write.  The collector, who
@@ -73,6 +81,9 @@ typedef struct LgShared
 
 	/* Guards itself; signalled when pass_owner becomes 0. */
 	ConditionVariable pass_free;
+
+	/* By connection slot; see farewell.h for who may write when. */
+	LgNote notes[FLEXIBLE_ARRAY_MEMBER];
 } LgShared;
 
 extern LgShared *lg_shared; /* NULL while pg_lifeguard is not preloaded */

@@ -40,6 +40,8 @@ my $waiter = LgSession->new($node);
 $holder->query('BEGIN; LOCK TABLE till');    # so that each of them has a row to return
 $waiter->send('SELECT FROM till');
 ok($session->poll('SELECT count(*) = 1 FROM lifeguard.lock_waits'), 'somebody waits');
+is($session->query("SELECT lifeguard.cancel_session($holder->{pid}, 'nothing runs')"),
+	'spared: nothing to cancel', 'an entry in the ledger');
 foreach my $function (@functions)
 {
 	my ($symbol, $n) = split / /, $function;

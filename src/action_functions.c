@@ -1,0 +1,450 @@
+/*-------------------------------------------------------------------------
+ * action_functions.c
+ *		SQL-callable functions that act by hand, and the one that reads the ledger.
+ *
+ * By hand a session is proven, told why and recorded just as by a policy.
+ *
+ * Locking: none of ours; see actions.c, ledger.c and lock_graph.c.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "catalog/pg_authid.h"
+#include "commands/dbcommands.h"
+#include "common/ip.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/procarray.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "actions.h"
+#include "clock.h"
+#include "ledger.h"
+#include "lock_edges.h"
+#include "lock_graph.h"
+#include "lock_roots.h"
+#include "relations.h"
+#include "rights.h"
+#include "rows.h"
+#include "settings.h"
+#include "shared.h"
+#include "texts.h"
+
+PG_FUNCTION_INFO_V1(pg_lifeguard_cancel_session);
+PG_FUNCTION_INFO_V1(pg_lifeguard_terminate_session);
+PG_FUNCTION_INFO_V1(pg_lifeguard_read_ledger);
+
+#define LONGEST_WATCH (5 * USECS_PER_SEC) /* until a call by hand returns "signalled" */
+#define MAX_REASON 200					  /* bytes */
+#define MAX_TRIES 5
+
+/* Raise an error unless the current user may signal that role's sessions, as pg_signal_backend does. */
+static void
+require_rights(Oid userid, LgAction action)
+{
+	bool super = !OidIsValid(userid) || superuser_arg(userid);
+
+	if ((super && !superuser()) || (!has_privs_of_role(GetUserId(), userid) &&
+									!has_privs_of_role(GetUserId(), ROLE_PG_SIGNAL_BACKEND)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 action == LG_ACTION_TERMINATE ? errmsg("permission denied to terminate session")
+											   : errmsg("permission denied to cancel statement"),
+				 super ? errdetail("Only superusers may signal the sessions of superusers.")
+					   : errdetail("Only roles with privileges of the session's role or of the "
+								   "role \"pg_signal_backend\" may signal it.")));
+}
+
+static void
+refuse_type(int pid, Oid userid, BackendType type)
+{
+	ereport(ERROR, (errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					errmsg("process with PID %d is not a client session", pid),
+					lg_rights_may_see(userid)
+						? errdetail("It is a process of the type \"%s\".", GetBackendTypeDesc(type))
+						: 0));
+}
+
+/* The session that the caller means; false if it is gone. */
+static bool
+find_victim(int pid, LgSession *victim)
+{
+	PGPROC *proc = BackendPidGetProc(pid);
+
+	if (pid == MyProcPid)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("cannot act on this session itself")));
+	if (proc == NULL && (proc = AuxiliaryPidGetProc(pid)) == NULL)
+		return false;
+	if (!lg_sessions_read_one((int) (proc - ProcGlobal->allProcs), victim) || victim->pid != pid)
+		return false;
+	if (victim->backend_type != B_BACKEND)
+		refuse_type(pid, victim->userid, victim->backend_type);
+	return true;
+}
+
+/* A text as a session of another encoding can be sent it: ASCII, unless both agree. */
+static void
+clip_for(char *target, Size size, const char *text, Oid databaseid)
+{
+	strlcpy(target, text, size);
+	target[pg_mbcliplen(text, strlen(text), size - 1)] = '\0';
+	if (databaseid == MyDatabaseId)
+		return;
+	for (char *c = target; *c != '\0'; c++)
+	{
+		if (IS_HIGHBIT_SET(*c))
+			*c = '?';
+	}
+}
+
+/* What the victim's client and the server log are told. */
+static void
+compose_reason(LgReason *reason, LgAction action, const char *why, Oid databaseid)
+{
+	char *role = GetUserNameFromId(GetUserId(), false);
+	char *detail = psprintf(
+		"Role \"%s\" asked pg_lifeguard to %s, giving the reason \"%s\".", role,
+		action == LG_ACTION_TERMINATE ? "terminate this session" : "cancel this statement", why);
+
+	clip_for(reason->detail, LG_DETAIL_SIZE, detail, databaseid);
+	clip_for(reason->hint, LG_HINT_SIZE,
+			 action == LG_ACTION_TERMINATE
+				 ? "Connect again and repeat the transaction if it is still needed."
+				 : "Repeat the statement if it is still needed.",
+			 databaseid);
+}
+
+/* The relation that others wait for because of that node, or that it awaits itself. */
+static void
+record_relation(LgLedgerEntry *entry, const LgLockGraph *graph, int node)
+{
+	const LgLockWaiter *waiter = lg_lock_graph_first_contender(graph, node);
+	LgAwaitedRow row;
+	char *name;
+
+	if (waiter == NULL && graph->nodes[node].first_waiter >= 0)
+		waiter = &graph->waiters[graph->nodes[node].first_waiter];
+	if (waiter == NULL)
+		return;
+	lg_lock_graph_awaited_row(graph, waiter, &row);
+	lg_relations_settle(&row);
+	entry->relation = row.relation;
+	entry->relation_databaseid = row.databaseid;
+	if ((name = lg_relations_name(&row)) != NULL)
+		strlcpy(entry->relation_name, name, LG_LEDGER_RELATION);
+}
+
+/* Whom the victim blocks, and on what. */
+static void
+record_evidence(LgLedgerEntry *entry, const LgSession *victim)
+{
+	LgLockGraph *graph = lg_lock_graph_read();
+	int node = graph != NULL ? graph->node_of_slot[victim->slot] : -1;
+	int *blocked;
+
+	if (node < 0 || graph->nodes[node].pid != victim->pid)
+		return;
+	blocked = palloc(sizeof(int) * graph->n_nodes);
+	entry->blocked_total = lg_lock_roots_find_blocked(graph, node, blocked);
+	entry->n_blocked_pids = Min(entry->blocked_total, LG_LEDGER_PIDS);
+	for (int i = 0; i < entry->n_blocked_pids; i++)
+		entry->blocked_pids[i] = graph->nodes[blocked[i]].pid;
+	record_relation(entry, graph, node);
+}
+
+/* How many of the sessions that waited for the victim do so no more. */
+static int
+count_freed(const LgLedgerEntry *entry, const LgSession *victim)
+{
+	LgLockGraph *graph = entry->blocked_total > 0 ? lg_lock_graph_read() : NULL;
+	int node = graph != NULL ? graph->node_of_slot[victim->slot] : -1;
+
+	if (node < 0 || graph->nodes[node].pid != victim->pid)
+		return entry->blocked_total;
+	return Max(entry->blocked_total - lg_lock_roots_count_blocked(graph, node), 0);
+}
+
+static void
+fill_entry(LgLedgerEntry *entry, const LgSession *victim, LgAction action, const char *why)
+{
+	LgSessionTexts texts;
+	const char *state = lg_sessions_state_name(victim->state);
+	char *name;
+
+	memset(entry, 0, sizeof(LgLedgerEntry));
+	lg_sessions_init_texts(&texts, true);
+	lg_sessions_read_texts(victim, &texts);
+
+	entry->at = GetCurrentTimestamp();
+	entry->backend_start = victim->backend_start;
+	entry->state_age = lg_clock_age(victim->state_change, entry->at);
+	entry->pid = victim->pid;
+	entry->userid = victim->userid;
+	entry->databaseid = victim->databaseid;
+	entry->writer_databaseid = MyDatabaseId;
+	entry->on_standby = RecoveryInProgress();
+	entry->repeats = 1;
+	entry->waiters_freed = -1;
+	strlcpy(entry->target, "by hand", sizeof(entry->target));
+	strlcpy(entry->action, action == LG_ACTION_TERMINATE ? "terminate" : "cancel",
+			sizeof(entry->action));
+	strlcpy(entry->signal, action == LG_ACTION_TERMINATE ? "SIGTERM" : "SIGINT",
+			sizeof(entry->signal));
+	if (state != NULL)
+		strlcpy(entry->state, state, sizeof(entry->state));
+	if ((name = GetUserNameFromId(victim->userid, true)) != NULL)
+		strlcpy(entry->usename, name, NAMEDATALEN);
+	if ((name = get_database_name(victim->databaseid)) != NULL)
+		strlcpy(entry->datname, name, NAMEDATALEN);
+	strlcpy(entry->application_name, texts.application_name, NAMEDATALEN);
+	entry->client_addr = texts.client_addr;
+	strlcpy(entry->query, texts.query, LG_LEDGER_QUERY);
+	strlcpy(entry->reason, why, LG_LEDGER_REASON);
+	strlcpy(entry->outcome, "signalled", LG_OUTCOME_SIZE);
+}
+
+/* Wait, interruptibly, until it is known what came of it, or the patience is at an end. */
+static void
+watch(LgActing *acting)
+{
+	int64 began = lg_clock_read(CLOCK_MONOTONIC);
+	int pause = 1;
+
+	for (;;)
+	{
+		lg_actions_watch(acting);
+		if (acting->progress != LG_PROGRESS_PENDING ||
+			lg_clock_read(CLOCK_MONOTONIC) - began > LONGEST_WATCH)
+			return;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		pause = Min(pause * 2, 50);
+	}
+}
+
+/* However the caller's statement or session ends, its note is given back. */
+static void
+release(int code, Datum arg)
+{
+	lg_actions_release((LgActing *) DatumGetPointer(arg));
+}
+
+static void
+signal_once(LgActing *acting, const LgProof *proof, const LgReason *reason)
+{
+	lg_actions_signal(acting, proof, reason);
+	PG_ENSURE_ERROR_CLEANUP(release, PointerGetDatum(acting));
+	{
+		watch(acting);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(release, PointerGetDatum(acting));
+	lg_actions_release(acting);
+}
+
+/* Signal, and again if it was met in the middle of something short. */
+static void
+signal_victim(LgActing *acting, const LgProof *proof, const LgReason *reason)
+{
+	for (int tries = 0; tries < MAX_TRIES; tries++)
+	{
+		if (tries > 0)
+			pg_usleep(1000L);
+		signal_once(acting, proof, reason);
+		if (acting->progress != LG_PROGRESS_SPARED ||
+			(acting->spared != LG_SPARED_BUSY && acting->spared != LG_SPARED_ENDING))
+			return;
+	}
+}
+
+static void
+log_action(const LgLedgerEntry *entry, const char *outcome)
+{
+	ereport(LOG,
+			(errmsg("action by hand on session with PID %d: %s", entry->pid, outcome),
+			 errdetail_plural(
+				 "Role \"%s\" asked to %s it, giving the reason \"%s\". It blocked %d session.",
+				 "Role \"%s\" asked to %s it, giving the reason \"%s\". It blocked %d sessions.",
+				 entry->blocked_total, GetUserNameFromId(GetUserId(), false), entry->action,
+				 entry->reason, entry->blocked_total),
+			 errhidestmt(true), errhidecontext(true)));
+}
+
+/* Act, and say in the ledger, in the server log and in outcome what came of it. */
+static void
+act(const LgSession *victim, LgAction action, const char *why, char *outcome)
+{
+	LgActing acting = {.victim = *victim, .action = action};
+	LgProof proof = {.pid = victim->pid, .backend_start = victim->backend_start};
+	LgReason reason;
+	LgLedgerEntry entry;
+	uint64 number;
+	int freed = 0;
+
+	if (action == LG_ACTION_CANCEL)
+		proof.query_start = victim->query_start;
+	compose_reason(&reason, action, why, victim->databaseid);
+	fill_entry(&entry, victim, action, why);
+	record_evidence(&entry, victim);
+
+	number = lg_ledger_add(&entry); /* before the client can read our words */
+	signal_victim(&acting, &proof, &reason);
+
+	lg_actions_describe(&acting, outcome, LG_OUTCOME_SIZE);
+	if (acting.progress == LG_PROGRESS_DONE)
+		freed = count_freed(&entry, victim);
+	else if (acting.progress == LG_PROGRESS_PENDING)
+		freed = -1;
+	lg_ledger_finish(number, outcome,
+					 acting.progress == LG_PROGRESS_PENDING ? 0 : GetCurrentTimestamp(), freed);
+	log_action(&entry, outcome);
+}
+
+static Datum
+act_by_hand(FunctionCallInfo fcinfo, LgAction action)
+{
+	LgSession victim;
+	char outcome[LG_OUTCOME_SIZE];
+	char *why;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	lg_shared_require();
+	why = PG_ARGISNULL(1) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(1));
+	if (why[strspn(why, " \t\r\n")] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("reason must not be empty"),
+				 errhint("It is told to the session's client and kept in lifeguard.ledger.")));
+	if (strlen(why) > MAX_REASON)
+		ereport(ERROR,
+				(errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION), errmsg("reason is too long"),
+				 errdetail("It has %d bytes; the limit is %d.", (int) strlen(why), MAX_REASON)));
+
+	if (!find_victim(PG_GETARG_INT32(0), &victim) ||
+		(!PG_ARGISNULL(2) && PG_GETARG_TIMESTAMPTZ(2) != victim.backend_start))
+		PG_RETURN_TEXT_P(cstring_to_text("spared: it is gone"));
+	require_rights(victim.userid, action);
+	if (!lg_enforce)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("pg_lifeguard may not signal sessions"),
+						errdetail("\"pg_lifeguard.enforce\" is off."),
+						errhint("Set it to on and reload, or use pg_terminate_backend().")));
+
+	act(&victim, action, why, outcome);
+	PG_RETURN_TEXT_P(cstring_to_text(outcome));
+}
+
+/*
+ * lifeguard.cancel_session(pid, reason, backend_start) and
+ * lifeguard.terminate_session(...): act by hand, wait at most 5 s, return the
+ * outcome.  NULL for a NULL pid.  Raise errors for whoever may not signal that
+ * session, for an empty or too long reason, and while not preloaded.
+ */
+Datum
+pg_lifeguard_cancel_session(PG_FUNCTION_ARGS)
+{
+	return act_by_hand(fcinfo, LG_ACTION_CANCEL);
+}
+
+Datum
+pg_lifeguard_terminate_session(PG_FUNCTION_ARGS)
+{
+	return act_by_hand(fcinfo, LG_ACTION_TERMINATE);
+}
+
+/* The name of the relation: as recorded, or as this database's catalogs have it. */
+static char *
+relation_name_of(const LgLedgerEntry *entry)
+{
+	LgAwaitedRow row = {.relation = entry->relation, .databaseid = entry->relation_databaseid};
+
+	if (entry->relation_name[0] != '\0')
+		return lg_texts_to_local(entry->relation_name, entry->relation_databaseid);
+	return lg_relations_name(&row);
+}
+
+/* One entry, for whoever may see that role's sessions. */
+static void
+add_entry(LgRows *rows, const LgLedgerEntry *entry)
+{
+	bool may_see = lg_rights_may_see(entry->userid);
+	char *query;
+
+	lg_rows_begin_row(rows);
+	lg_rows_add_time(rows, entry->boot);
+	lg_rows_add_int8(rows, (int64) entry->number);
+	lg_rows_add_time(rows, entry->at);
+	lg_rows_add_text(rows, entry->policy[0] ? entry->policy : NULL);
+	lg_rows_add_text(rows, entry->target);
+	lg_rows_add_text(rows, entry->action);
+	lg_rows_add_pid(rows, entry->pid);
+	lg_rows_add_text(rows, entry->gid[0] ? lg_texts_to_local(entry->gid, entry->databaseid) : NULL);
+	lg_rows_add_time(rows, may_see ? entry->backend_start : 0);
+	lg_rows_add_name(rows, lg_texts_to_local(entry->usename, entry->writer_databaseid));
+	lg_rows_add_name(rows, lg_texts_to_local(entry->datname, entry->writer_databaseid));
+	lg_rows_add_text(rows, entry->application_name);
+	if (may_see)
+	{
+		lg_rows_add_address(rows, &entry->client_addr);
+		lg_rows_add_text(rows, entry->state[0] ? entry->state : NULL);
+		lg_rows_add_span(rows, entry->state_age);
+	}
+	else
+	{
+		for (int i = 0; i < 3; i++)
+			lg_rows_add_null(rows);
+	}
+	lg_rows_add_int(rows, entry->blocked_total);
+	lg_rows_add_ints(rows, entry->blocked_pids, entry->n_blocked_pids);
+	lg_rows_add_text(rows, relation_name_of(entry));
+	query = may_see ? lg_texts_to_local(entry->query, entry->databaseid) : NULL;
+	lg_rows_add_text(rows, may_see ? query : "<insufficient privilege>");
+	lg_rows_add_text(rows, may_see ? lg_texts_query_tags(query) : NULL);
+	lg_rows_add_text(rows, entry->signal);
+	lg_rows_add_text(rows, entry->outcome);
+	lg_rows_add_time(rows, entry->outcome_at);
+	lg_rows_add_int(rows, entry->repeats);
+	if (entry->waiters_freed < 0)
+		lg_rows_add_null(rows);
+	else
+		lg_rows_add_int(rows, entry->waiters_freed);
+	lg_rows_add_text(rows, lg_texts_to_local(entry->reason, entry->writer_databaseid));
+	lg_rows_add_text(rows, entry->on_standby ? "standby" : "primary");
+	lg_rows_end_row(rows);
+}
+
+/*
+ * lifeguard.read_ledger(): the entries in shared memory, oldest first; none
+ * while pg_lifeguard is not preloaded.
+ */
+Datum
+pg_lifeguard_read_ledger(PG_FUNCTION_ARGS)
+{
+	LgLedgerEntry entry;
+	LgRows rows;
+	uint64 first;
+	uint64 last;
+
+	lg_rows_begin(&rows, fcinfo);
+	if (lg_shared == NULL)
+		PG_RETURN_NULL();
+	lg_ledger_bounds(&first, &last);
+	for (uint64 number = first; number <= last; number++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (lg_ledger_copy(number, &entry))
+			add_entry(&rows, &entry);
+	}
+	PG_RETURN_NULL();
+}

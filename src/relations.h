@@ -1,0 +1,14 @@
+/*-------------------------------------------------------------------------
+ * relations.h
+ *		Which relation is meant, and what it is called.
+ *-------------------------------------------------------------------------
+ */
+#ifndef LG_RELATIONS_H
+#define LG_RELATIONS_H
+
+#include "lock_graph.h"
+
+extern void lg_relations_settle(LgAwaitedRow *row);
+extern char *lg_relations_name(const LgAwaitedRow *row);
+
+#endif /* LG_RELATIONS_H */
