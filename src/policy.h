@@ -12,7 +12,6 @@
 #include "sessions.h"
 
 #define LG_POLICY_TEXTS 8192
-#define LG_WHY_SIZE 160
 
 typedef enum LgTarget
 {
@@ -148,16 +147,17 @@ typedef struct LgServerFacts
 typedef struct LgFacts
 {
 	const LgSession *session;
-	bool ourselves;			  /* the process that decides */
-	bool waiting;			  /* for a heavyweight lock */
-	bool root_blocker;		  /* others wait for it, and it for nobody */
-	bool queued_ddl;		  /* awaits a strong lock on a relation, with others behind */
-	bool holds_horizon;		  /* it is what keeps dead rows of its database */
-	bool above_mark;		  /* connections_above is passed, and connections_until not reached */
+	bool ourselves;		/* the process that decides */
+	bool waiting;		/* for a heavyweight lock */
+	bool root_blocker;	/* others wait for it, and it for nobody */
+	bool queued_ddl;	/* awaits a strong lock on a relation, with others behind */
+	bool holds_horizon; /* it is what keeps dead rows of its database */
+	bool above_mark;	/* connections_above is passed, and connections_until not reached */
 	bool protected_application;
-	TimestampTz wait_start;	  /* of its own wait; 0 = unknown or none */
-	TimestampTz prepared_at;  /* of a prepared transaction */
-	TimestampTz blocks_since; /* start of the longest wait for it; 0 = none known */
+	TimestampTz wait_start;	   /* of its own wait; 0 = unknown or none */
+	TimestampTz stalled_since; /* seen waiting for its client in every pass since; 0 = not so */
+	TimestampTz prepared_at;   /* of a prepared transaction */
+	TimestampTz blocks_since;  /* start of the longest wait for it; 0 = none known */
 	int blocked_total;
 	int horizon_age;
 	int same_query; /* sessions of its database that run its query id, itself included */
@@ -233,6 +233,7 @@ extern TimestampTz lg_policy_age_start(const LgPolicy *policy, const LgFacts *fa
 									   const LgServerFacts *server);
 extern LgWhy lg_policy_decide(const LgPolicy *policy, const LgFacts *facts,
 							  const LgServerFacts *server);
+extern const char *lg_policy_span(int64 usecs);
 extern const char *lg_policy_describe(const LgPolicy *policy, const LgFacts *facts,
 									  const LgServerFacts *server, LgWhy why);
 
