@@ -36,7 +36,7 @@ DROP SCHEMA lifeguard;
 CREATE EXTENSION pg_lifeguard SCHEMA public;
 
 CREATE EXTENSION pg_lifeguard;
-SELECT extname, nspname, extversion, extrelocatable, extconfig IS NULL AS nothing_dumped
+SELECT extname, nspname, extversion, extrelocatable, extconfig = ARRAY['lifeguard.policy'::regclass::oid] AS dumps_policies_only
 FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE extname = 'pg_lifeguard';
 CREATE EXTENSION pg_lifeguard;
 ALTER EXTENSION pg_lifeguard SET SCHEMA public;

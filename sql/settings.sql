@@ -9,11 +9,15 @@ FROM pg_settings WHERE name LIKE 'pg\_lifeguard.%' ORDER BY name \gx
 -- as test/pg_lifeguard.conf has them
 SHOW pg_lifeguard.sample_interval;
 SHOW pg_lifeguard.fast_interval;
+SHOW pg_lifeguard.database;
+SHOW pg_lifeguard.max_policies;
 
 \set VERBOSITY sqlstate
 -- not in a session, a transaction, a function, for a role or a database
 SET pg_lifeguard.sample_interval = '1s';
 SET LOCAL pg_lifeguard.fast_interval = '1s';
+SET pg_lifeguard.database = 'template1';
+SET pg_lifeguard.max_policies = 65;
 SELECT set_config('pg_lifeguard.fast_interval', '1s', false);
 CREATE FUNCTION regress_lg_set() RETURNS int LANGUAGE sql SET pg_lifeguard.fast_interval = '1s' RETURN 1;
 ALTER ROLE CURRENT_USER SET pg_lifeguard.fast_interval = '1s';
@@ -33,6 +37,8 @@ ALTER SYSTEM SET pg_lifeguard.fast_interval = '9400us';
 ALTER SYSTEM SET pg_lifeguard.fast_interval = 0;
 ALTER SYSTEM SET pg_lifeguard.fast_interval = -100;
 ALTER SYSTEM SET pg_lifeguard.fast_interval = 1000000000000;
+ALTER SYSTEM SET pg_lifeguard.max_policies = 0;
+ALTER SYSTEM SET pg_lifeguard.max_policies = 1001;
 -- an ordinary role may see them and not change them
 CREATE ROLE regress_lg_user;
 SET ROLE regress_lg_user;

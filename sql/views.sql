@@ -8,14 +8,16 @@ FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 WHERE c.relnamespace = 'lifeguard'::regnamespace AND c.relkind IN ('v', 'r', 'm', 'p') AND a.attnum > 0
 ORDER BY c.relname COLLATE "C", a.attnum;
 
+\pset format unaligned
 SELECT p.proname, oidvectortypes(p.proargtypes) AS arguments,
 	CASE WHEN p.proretset THEN 'setof ' ELSE '' END || format_type(p.prorettype, NULL) AS result,
 	p.provolatile, p.proparallel, p.proisstrict, p.prosecdef,
 	has_function_privilege('public', p.oid, 'EXECUTE') AS public
 FROM pg_proc p WHERE p.pronamespace = 'lifeguard'::regnamespace ORDER BY p.proname COLLATE "C";
+\pset format aligned
 
--- rights are spelled out: nothing is left to defaults, nobody but PUBLIC and the owner has any
-SELECT c.relname, g.grantee = 0 AS public, g.privilege_type
+-- rights are spelled out: nothing is left to defaults, nobody but PUBLIC, the owner and pg_read_all_stats has any
+SELECT c.relname, CASE g.grantee WHEN 0 THEN 'public' ELSE g.grantee::regrole::text END AS grantee, g.privilege_type
 FROM pg_class c, aclexplode(c.relacl) g
 WHERE c.relnamespace = 'lifeguard'::regnamespace AND g.grantee <> c.relowner ORDER BY c.relname COLLATE "C";
 SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'lifeguard'::regnamespace AND p.proacl IS NULL;

@@ -26,6 +26,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -231,6 +232,31 @@ static void
 announce_end(int code, Datum arg)
 {
 	announce(false);
+}
+
+/*
+ * Wake the collector, if there is one: it ends its nap and looks what is to be
+ * done.  Needs lg_shared; takes lg_shared->lock and then ProcArrayLock, both
+ * shared and each for a moment.  Allocates nothing and raises no error, so it
+ * may be called after a commit.
+ *
+ * The collector may end in between and its PGPROC become another process's: then
+ * we set that one's latch, which every process must bear at any time.  The next
+ * collector finds for itself what there is to do.
+ */
+void
+lg_collector_wake(void)
+{
+	pid_t pid;
+	PGPROC *proc;
+
+	LWLockAcquire(lg_shared->lock, LW_SHARED);
+	pid = lg_shared->collector_pid;
+	LWLockRelease(lg_shared->lock);
+
+	proc = pid != 0 ? BackendPidGetProc(pid) : NULL;
+	if (proc != NULL)
+		SetLatch(&proc->procLatch);
 }
 
 /* Sleep until the next pass is due, a signal comes or the postmaster dies. */

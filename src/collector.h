@@ -9,6 +9,7 @@
 #include "clock.h"
 
 extern void lg_collector_register(void);
+extern void lg_collector_wake(void);
 extern LgTime lg_collector_run_pass(void);
 extern PGDLLEXPORT void lg_collector_main(Datum arg);
 

@@ -16,10 +16,15 @@
 
 #include "settings.h"
 
+#define HOME_DATABASE "postgres" /* unless set */
+
 int lg_sample_interval = 1000;
 int lg_fast_interval = 100;
 int lg_max_ledger = 1024;
 bool lg_enforce = true;
+int lg_max_policies = 64;
+
+static char *database = NULL;
 
 /*
  * Define the settings and reserve their prefix, so that a misspelt one is
@@ -44,10 +49,31 @@ lg_settings_define(void)
 							 "When off, nobody is cancelled or terminated, not even by hand.",
 							 &lg_enforce, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 
+	DefineCustomStringVariable("pg_lifeguard.database",
+							   "Sets the database whose policies are in force.",
+							   "An empty string stands for \"postgres\".", &database, HOME_DATABASE,
+							   PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	/* sizes in shared memory; only the postmaster may define what is set at start */
 	if (process_shared_preload_libraries_in_progress)
+	{
+		DefineCustomIntVariable("pg_lifeguard.max_policies",
+								"Sets the number of policies that can be stored.", NULL,
+								&lg_max_policies, 64, 1, 1000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 		DefineCustomIntVariable(
 			"pg_lifeguard.max_ledger", "Sets the number of ledger entries kept in shared memory.",
 			NULL, &lg_max_ledger, 1024, 16, 1000000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	}
 
 	MarkGUCPrefixReserved("pg_lifeguard");
+}
+
+/*
+ * The name of the home database, as this process has its settings.  SQL asks
+ * lifeguard.home_database(), which says the same.
+ */
+const char *
+lg_settings_home_database(void)
+{
+	return database != NULL && database[0] != '\0' ? database : HOME_DATABASE;
 }

@@ -72,6 +72,7 @@ create_or_attach_shared(void)
 		lg_shared->ledger_lock = &locks[1].lock;
 		lg_shared->ledger = (LgRing *) ((char *) lg_shared + struct_size());
 		lg_ring_init(lg_shared->ledger, lg_max_ledger, sizeof(LgLedgerEntry));
+		pg_atomic_init_u32(&lg_shared->policies_changed, 0);
 		ConditionVariableInit(&lg_shared->pass_free);
 		for (int slot = 0; slot < MaxConnections; slot++)
 			pg_atomic_init_u32(&lg_shared->notes[slot].state, LG_NOTE_FREE);

@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "farewell.h"
 #include "ring.h"
+#include "port/atomics.h"
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
 
@@ -78,6 +79,12 @@ typedef struct LgShared
 	LgGauges gauges;
 	TimestampTz reset_at; /* of the last lifeguard.reset(); 0 = never */
 	pid_t pass_owner;	  /* who makes a pass now; 0 = nobody */
+
+	/*
+	 * Written and read without a lock.  Set to 1 when a transaction that wrote
+	 * to lifeguard.policy in the home database has been committed, or prepared.
+	 */
+	pg_atomic_uint32 policies_changed;
 
 	/* Guards itself; signalled when pass_owner becomes 0. */
 	ConditionVariable pass_free;
