@@ -33,6 +33,7 @@
 
 #include "collector.h"
 #include "compat.h"
+#include "keeper.h"
 #include "lock_graph.h"
 #include "saturation.h"
 #include "sessions.h"
@@ -259,17 +260,22 @@ lg_collector_wake(void)
 		SetLatch(&proc->procLatch);
 }
 
-/* Sleep until the next pass is due, a signal comes or the postmaster dies. */
+/* Sleep until the next pass or the keeper is due, a signal comes or the postmaster dies. */
 static void
-nap(LgTime last, uint32 wait_event)
+nap(LgTime last, int64 keeper_due, uint32 wait_event)
 {
 	int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
+	int64 due = keeper_due;
 	int64 left = 0;
 
 	if (lg_shared->current_interval != 0)
 	{
-		int64 due = last.mono + lg_shared->current_interval * LG_USECS_PER_MSEC;
+		int64 pass_due = last.mono + lg_shared->current_interval * LG_USECS_PER_MSEC;
 
+		due = due != 0 ? Min(due, pass_due) : pass_due;
+	}
+	if (due != 0)
+	{
 		events |= WL_TIMEOUT;
 		left = Max(due - lg_clock_read(CLOCK_MONOTONIC), 0);
 	}
@@ -337,6 +343,6 @@ lg_collector_main(Datum arg)
 		if (lg_sample_interval != 0 &&
 			(last.mono == 0 || now - last.mono >= lg_shared->current_interval * LG_USECS_PER_MSEC))
 			last = lg_collector_run_pass();
-		nap(last, wait_event);
+		nap(last, lg_keeper_tend(lg_clock_now()), wait_event);
 	}
 }

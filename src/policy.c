@@ -20,6 +20,7 @@
 
 #include "catalog/pg_collation.h"
 #include "common/ip.h"
+#include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/inet.h"
 #include "utils/wait_event.h"

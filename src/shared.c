@@ -18,6 +18,7 @@
 
 #include "compat.h"
 #include "ledger.h"
+#include "ledger_file.h"
 #include "settings.h"
 #include "shared.h"
 
@@ -28,7 +29,7 @@ LgShared *lg_shared = NULL;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
-/* The struct with its notes; the ledger lies behind it. */
+/* The struct with its notes; ledger and policies lie behind it. */
 static Size
 struct_size(void)
 {
@@ -38,7 +39,7 @@ struct_size(void)
 static Size
 shared_size(void)
 {
-	return add_size(struct_size(), lg_ledger_size());
+	return add_size(add_size(struct_size(), lg_ledger_size()), lg_policies_size());
 }
 
 static void
@@ -48,7 +49,7 @@ request_shared(void)
 		prev_shmem_request_hook();
 
 	RequestAddinShmemSpace(shared_size());
-	RequestNamedLWLockTranche(TRANCHE_NAME, 2);
+	RequestNamedLWLockTranche(TRANCHE_NAME, 3);
 }
 
 static void
@@ -72,12 +73,23 @@ create_or_attach_shared(void)
 		lg_shared->ledger_lock = &locks[1].lock;
 		lg_shared->ledger = (LgRing *) ((char *) lg_shared + struct_size());
 		lg_ring_init(lg_shared->ledger, lg_max_ledger, sizeof(LgLedgerEntry));
+		lg_shared->policies_lock = &locks[2].lock;
+		lg_shared->policies =
+			(LgPolicySet *) ((char *) lg_shared + struct_size() + lg_ledger_size());
+		lg_policies_init(lg_shared->policies);
 		pg_atomic_init_u32(&lg_shared->policies_changed, 0);
 		ConditionVariableInit(&lg_shared->pass_free);
 		for (int slot = 0; slot < MaxConnections; slot++)
 			pg_atomic_init_u32(&lg_shared->notes[slot].state, LG_NOTE_FREE);
 	}
 	LWLockRelease(AddinShmemInitLock);
+
+	/* the postmaster ends last, and cleanly only after everybody else has */
+	if (!IsUnderPostmaster)
+	{
+		lg_ledger_file_load();
+		on_shmem_exit(lg_ledger_file_save, (Datum) 0);
+	}
 }
 
 /*

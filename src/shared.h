@@ -8,8 +8,9 @@
 
 #include "clock.h"
 #include "farewell.h"
-#include "ring.h"
+#include "policies.h"
 #include "port/atomics.h"
+#include "ring.h"
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
 
@@ -52,17 +53,32 @@ typedef struct LgHeartbeat
 	int64 total_cost;			 /* CPU microseconds of all of them */
 } LgHeartbeat;
 
+/* How the keeper fares.  A problem is why rows are not written; empty = all is well. */
+typedef struct LgKeeperNews
+{
+	pid_t pid;			  /* 0 while none runs */
+	uint64 runs;		  /* of those that came to run */
+	TimestampTz last_run; /* when the newest one had reached its database; 0 = never */
+	TimestampTz last_flush;
+	int64 last_purge; /* monotonic; when retention had nothing left to delete; 0 = never */
+	uint64 failures;  /* jobs it could not do, or that it could not be sent for */
+	char problem[LG_PROBLEM_SIZE];
+} LgKeeperNews;
+
 typedef struct LgShared
 {
 	/* Set before any reader exists, never changed after. */
 	LWLock *lock;
 	LWLock *ledger_lock;
-	LgRing *ledger; /* of LgLedgerEntry; guarded by ledger_lock */
+	LWLock *policies_lock;
+	LgRing *ledger;		   /* of LgLedgerEntry; guarded by ledger_lock */
+	LgPolicySet *policies; /* guarded by policies_lock */
 	Size size;
 	TimestampTz created_at; /* stands for this life of the shared memory */
 
 	/* Guarded by ledger_lock. */
-	uint64 ledger_lost; /* entries pushed out before they were in the table */
+	uint64 ledger_lost;	  /* entries pushed out before they were in the table */
+	int ledger_unflushed; /* entries whose newest revision is not in the table */
 
 	/*
 	 * Guarded by lock: shared to read, exclusive to write.  The collector, who
@@ -79,6 +95,7 @@ typedef struct LgShared
 	LgGauges gauges;
 	TimestampTz reset_at; /* of the last lifeguard.reset(); 0 = never */
 	pid_t pass_owner;	  /* who makes a pass now; 0 = nobody */
+	LgKeeperNews keeper;
 
 	/*
 	 * Written and read without a lock.  Set to 1 when a transaction that wrote
