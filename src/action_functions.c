@@ -28,7 +28,9 @@
 
 #include "actions.h"
 #include "clock.h"
+#include "collector.h"
 #include "ledger.h"
+#include "ledger_rows.h"
 #include "lock_edges.h"
 #include "lock_graph.h"
 #include "lock_roots.h"
@@ -299,6 +301,7 @@ act(const LgSession *victim, LgAction action, const char *why, char *outcome)
 	record_evidence(&entry, victim);
 
 	number = lg_ledger_add(&entry); /* before the client can read our words */
+	lg_collector_wake();
 	signal_victim(&acting, &proof, &reason);
 
 	lg_actions_describe(&acting, outcome, LG_OUTCOME_SIZE);
@@ -308,6 +311,7 @@ act(const LgSession *victim, LgAction action, const char *why, char *outcome)
 		freed = -1;
 	lg_ledger_finish(number, outcome,
 					 acting.progress == LG_PROGRESS_PENDING ? 0 : GetCurrentTimestamp(), freed);
+	lg_collector_wake();
 	log_action(&entry, outcome);
 }
 
@@ -363,64 +367,14 @@ pg_lifeguard_terminate_session(PG_FUNCTION_ARGS)
 	return act_by_hand(fcinfo, LG_ACTION_TERMINATE);
 }
 
-/* The name of the relation: as recorded, or as this database's catalogs have it. */
-static char *
-relation_name_of(const LgLedgerEntry *entry)
-{
-	LgAwaitedRow row = {.relation = entry->relation, .databaseid = entry->relation_databaseid};
-
-	if (entry->relation_name[0] != '\0')
-		return lg_texts_to_local(entry->relation_name, entry->relation_databaseid);
-	return lg_relations_name(&row);
-}
-
 /* One entry, for whoever may see that role's sessions. */
 static void
 add_entry(LgRows *rows, const LgLedgerEntry *entry)
 {
-	bool may_see = lg_rights_may_see(entry->userid);
-	char *query;
-
 	lg_rows_begin_row(rows);
 	lg_rows_add_time(rows, entry->boot);
 	lg_rows_add_int8(rows, (int64) entry->number);
-	lg_rows_add_time(rows, entry->at);
-	lg_rows_add_text(rows, entry->policy[0] ? entry->policy : NULL);
-	lg_rows_add_text(rows, entry->target);
-	lg_rows_add_text(rows, entry->action);
-	lg_rows_add_pid(rows, entry->pid);
-	lg_rows_add_text(rows, entry->gid[0] ? lg_texts_to_local(entry->gid, entry->databaseid) : NULL);
-	lg_rows_add_time(rows, may_see ? entry->backend_start : 0);
-	lg_rows_add_name(rows, lg_texts_to_local(entry->usename, entry->writer_databaseid));
-	lg_rows_add_name(rows, lg_texts_to_local(entry->datname, entry->writer_databaseid));
-	lg_rows_add_text(rows, entry->application_name);
-	if (may_see)
-	{
-		lg_rows_add_address(rows, &entry->client_addr);
-		lg_rows_add_text(rows, entry->state[0] ? entry->state : NULL);
-		lg_rows_add_span(rows, entry->state_age);
-	}
-	else
-	{
-		for (int i = 0; i < 3; i++)
-			lg_rows_add_null(rows);
-	}
-	lg_rows_add_int(rows, entry->blocked_total);
-	lg_rows_add_ints(rows, entry->blocked_pids, entry->n_blocked_pids);
-	lg_rows_add_text(rows, relation_name_of(entry));
-	query = may_see ? lg_texts_to_local(entry->query, entry->databaseid) : NULL;
-	lg_rows_add_text(rows, may_see ? query : "<insufficient privilege>");
-	lg_rows_add_text(rows, may_see ? lg_texts_query_tags(query) : NULL);
-	lg_rows_add_text(rows, entry->signal);
-	lg_rows_add_text(rows, entry->outcome);
-	lg_rows_add_time(rows, entry->outcome_at);
-	lg_rows_add_int(rows, entry->repeats);
-	if (entry->waiters_freed < 0)
-		lg_rows_add_null(rows);
-	else
-		lg_rows_add_int(rows, entry->waiters_freed);
-	lg_rows_add_text(rows, lg_texts_to_local(entry->reason, entry->writer_databaseid));
-	lg_rows_add_text(rows, entry->on_standby ? "standby" : "primary");
+	lg_ledger_rows_add(rows, entry, lg_rights_may_see(entry->userid));
 	lg_rows_end_row(rows);
 }
 

@@ -56,6 +56,13 @@
 #define lg_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
+/* 19: whoever creates or drops a worker's database may end the worker */
+#if PG_VERSION_NUM >= 190000
+#define LG_WORKER_INTERRUPTIBLE BGWORKER_INTERRUPTIBLE
+#else
+#define LG_WORKER_INTERRUPTIBLE 0
+#endif
+
 /* 18: a session shows up before it is authenticated */
 #if PG_VERSION_NUM >= 180000
 #define LG_STATE_STARTING STATE_STARTING

@@ -24,6 +24,7 @@
 #include "collector.h"
 #include "compat.h"
 #include "horizon.h"
+#include "ledger.h"
 #include "lock_edges.h"
 #include "lock_graph.h"
 #include "lock_roots.h"
@@ -337,6 +338,32 @@ describe_collector(const LgShared *copy, TimestampTz now)
 	return silence > patience ? "stalled" : "running";
 }
 
+/* How keeper, policies and ledger are. */
+static void
+add_keeper_columns(LgRows *rows, const LgKeeperNews *keeper)
+{
+	LgPolicySet set;
+	const char *problem;
+	int64 lost;
+	int policies;
+
+	lg_policies_describe(&set, &policies);
+	LWLockAcquire(lg_shared->ledger_lock, LW_SHARED);
+	lost = lg_shared->ledger_lost;
+	LWLockRelease(lg_shared->ledger_lock);
+	problem = keeper->problem[0] != '\0' ? keeper->problem : set.problem;
+
+	lg_rows_add_time(rows, keeper->last_run);
+	lg_rows_add_time(rows, keeper->last_flush);
+	lg_rows_add_int8(rows, keeper->failures);
+	lg_rows_add_text(rows, problem[0] != '\0' ? problem : NULL);
+	lg_rows_add_int(rows, policies);
+	lg_rows_add_time(rows, set.published_at);
+	lg_rows_add_time(rows, set.read_at);
+	lg_rows_add_int(rows, lg_ledger_unflushed());
+	lg_rows_add_int8(rows, lost);
+}
+
 /*
  * lifeguard.read_status(): one row, for the view status; also when
  * pg_lifeguard is not preloaded, with NULLs then.
@@ -353,7 +380,7 @@ pg_lifeguard_read_status(PG_FUNCTION_ARGS)
 	{
 		lg_rows_add_text(&rows, "not loaded");
 		lg_rows_add_text(&rows, LG_VERSION);
-		for (int i = 0; i < 24; i++)
+		for (int i = 0; i < 33; i++)
 			lg_rows_add_null(&rows);
 		lg_rows_end_row(&rows);
 		PG_RETURN_NULL();
@@ -390,6 +417,7 @@ pg_lifeguard_read_status(PG_FUNCTION_ARGS)
 	lg_rows_add_int8(&rows, copy.size);
 	lg_rows_add_int8(&rows, copy.beat.waits_cut_off);
 	lg_rows_add_time(&rows, copy.reset_at);
+	add_keeper_columns(&rows, &copy.keeper);
 	lg_rows_end_row(&rows);
 	PG_RETURN_NULL();
 }

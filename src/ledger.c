@@ -33,6 +33,27 @@ lg_ledger_size(void)
 	return lg_ring_size(lg_max_ledger, sizeof(LgLedgerEntry));
 }
 
+/* Is its newest revision not in the table? */
+static bool
+is_unflushed(const LgLedgerEntry *entry)
+{
+	return entry->flushed != entry->revision;
+}
+
+/* Add an entry that is not in the table, over the oldest if the ring is full.  Needs the lock. */
+static uint64
+put_into_ring(const LgLedgerEntry *entry)
+{
+	LgRing *ring = lg_shared->ledger;
+
+	if (ring->last >= (uint64) ring->capacity &&
+		is_unflushed(lg_ring_get(ring, lg_ring_first(ring))))
+		lg_shared->ledger_lost++;
+	else
+		lg_shared->ledger_unflushed++;
+	return lg_ring_add(ring, entry);
+}
+
 /*
  * Add an entry, over the oldest if the ring is full.  Its identity and revision
  * are filled in here.  Returns its number.
@@ -40,19 +61,12 @@ lg_ledger_size(void)
 uint64
 lg_ledger_add(const LgLedgerEntry *entry)
 {
-	LgRing *ring = lg_shared->ledger;
 	LgLedgerEntry *place;
 	uint64 number;
 
 	LWLockAcquire(lg_shared->ledger_lock, LW_EXCLUSIVE);
-	if (ring->last >= (uint64) ring->capacity)
-	{
-		place = lg_ring_get(ring, lg_ring_first(ring));
-		if (place->flushed != place->revision)
-			lg_shared->ledger_lost++;
-	}
-	number = lg_ring_add(ring, entry);
-	place = lg_ring_get(ring, number);
+	number = put_into_ring(entry);
+	place = lg_ring_get(lg_shared->ledger, number);
 	place->boot = lg_shared->created_at;
 	place->number = number;
 	place->revision = 1;
@@ -60,6 +74,14 @@ lg_ledger_add(const LgLedgerEntry *entry)
 	place->notified = false;
 	LWLockRelease(lg_shared->ledger_lock);
 	return number;
+}
+
+/* A change that has to reach the table.  The caller holds the lock. */
+static void
+note_change(LgLedgerEntry *entry)
+{
+	lg_shared->ledger_unflushed += !is_unflushed(entry);
+	entry->revision++;
 }
 
 /* Begin to change an entry; NULL if it has been pushed out.  end_change() in every case. */
@@ -71,7 +93,7 @@ begin_change(uint64 number)
 	LWLockAcquire(lg_shared->ledger_lock, LW_EXCLUSIVE);
 	entry = lg_ring_get(lg_shared->ledger, number);
 	if (entry != NULL)
-		entry->revision++;
+		note_change(entry);
 	return entry;
 }
 
@@ -148,15 +170,17 @@ lg_ledger_replace(uint64 number, const LgLedgerEntry *now)
 void
 lg_ledger_repeat(uint64 number)
 {
-	LgLedgerEntry *entry = begin_change(number);
+	LgLedgerEntry *entry;
 
+	LWLockAcquire(lg_shared->ledger_lock, LW_EXCLUSIVE);
+	entry = lg_ring_get(lg_shared->ledger, number);
 	if (entry != NULL)
 	{
 		entry->repeats++;
-		if ((entry->repeats & (entry->repeats - 1)) != 0)
-			entry->revision--;
+		if ((entry->repeats & (entry->repeats - 1)) == 0)
+			note_change(entry);
 	}
-	end_change();
+	LWLockRelease(lg_shared->ledger_lock);
 }
 
 /*
@@ -202,9 +226,16 @@ lg_ledger_bounds(uint64 *first, uint64 *last)
 	LWLockRelease(lg_shared->ledger_lock);
 }
 
-/* The first entry in from .. to that is not written as it is now, copied out; 0 if there is none. */
+/* Is its outcome known and in the table, and nobody told? */
+static bool
+is_unnotified(const LgLedgerEntry *entry)
+{
+	return !entry->notified && entry->outcome_at != 0 && !is_unflushed(entry);
+}
+
+/* The first entry in from .. to of which the test is true, copied out; 0 if there is none. */
 static uint64
-find_unflushed(uint64 from, uint64 to, LgLedgerEntry *entry)
+find(uint64 from, uint64 to, bool (*test)(const LgLedgerEntry *), LgLedgerEntry *entry)
 {
 	uint64 found = 0;
 
@@ -213,7 +244,7 @@ find_unflushed(uint64 from, uint64 to, LgLedgerEntry *entry)
 	{
 		const LgLedgerEntry *place = lg_ring_get(lg_shared->ledger, number);
 
-		if (place != NULL && place->flushed != place->revision)
+		if (place != NULL && test(place))
 		{
 			*entry = *place;
 			found = number;
@@ -223,13 +254,9 @@ find_unflushed(uint64 from, uint64 to, LgLedgerEntry *entry)
 	return found;
 }
 
-/*
- * Copy out the next entry, at or after a number, whose newest revision is not in
- * the table.  Returns its number, or 0 when there is none.  Takes the lock for
- * so many entries at a time, interruptible in between.
- */
-uint64
-lg_ledger_next_unflushed(uint64 from, LgLedgerEntry *entry)
+/* The same of all from there on; the lock is taken for so many at a time. */
+static uint64
+find_next(uint64 from, bool (*test)(const LgLedgerEntry *), LgLedgerEntry *entry)
 {
 	uint64 first;
 	uint64 last;
@@ -237,13 +264,68 @@ lg_ledger_next_unflushed(uint64 from, LgLedgerEntry *entry)
 	lg_ledger_bounds(&first, &last);
 	for (uint64 number = Max(from, first); number <= last; number += ENTRIES_AT_A_TIME)
 	{
-		uint64 found = find_unflushed(number, Min(number + ENTRIES_AT_A_TIME - 1, last), entry);
+		uint64 found = find(number, Min(number + ENTRIES_AT_A_TIME - 1, last), test, entry);
 
 		if (found != 0)
 			return found;
 		CHECK_FOR_INTERRUPTS();
 	}
 	return 0;
+}
+
+/*
+ * Copy out the next entry, at or after a number, whose newest revision is not in
+ * the table.  Returns its number, or 0 when there is none.  Interruptible.
+ */
+uint64
+lg_ledger_next_unflushed(uint64 from, LgLedgerEntry *entry)
+{
+	return find_next(from, is_unflushed, entry);
+}
+
+/*
+ * The same for an entry whose outcome is known and in the table, and whose
+ * NOTIFY is not out.
+ */
+uint64
+lg_ledger_next_unnotified(uint64 from, LgLedgerEntry *entry)
+{
+	return find_next(from, is_unnotified, entry);
+}
+
+/*
+ * How many entries are there whose newest revision is not in the table.
+ */
+int
+lg_ledger_unflushed(void)
+{
+	int n;
+
+	LWLockAcquire(lg_shared->ledger_lock, LW_SHARED);
+	n = lg_shared->ledger_unflushed;
+	LWLockRelease(lg_shared->ledger_lock);
+	return n;
+}
+
+/*
+ * Take back an entry of an earlier life of the server, which keeps its
+ * identity.  Only before anybody else uses the ledger.
+ */
+void
+lg_ledger_restore(const LgLedgerEntry *entry)
+{
+	(void) put_into_ring(entry);
+}
+
+/*
+ * Be empty again.  Only before anybody else uses the ledger.
+ */
+void
+lg_ledger_forget(void)
+{
+	lg_ring_init(lg_shared->ledger, lg_shared->ledger->capacity, sizeof(LgLedgerEntry));
+	lg_shared->ledger_unflushed = 0;
+	lg_shared->ledger_lost = 0;
 }
 
 /*
@@ -259,7 +341,10 @@ lg_ledger_mark_flushed(uint64 number, uint32 revision, bool notified)
 	entry = lg_ring_get(lg_shared->ledger, number);
 	if (entry != NULL)
 	{
+		bool was_unflushed = is_unflushed(entry);
+
 		entry->flushed = Max(entry->flushed, revision);
+		lg_shared->ledger_unflushed -= was_unflushed && !is_unflushed(entry);
 		entry->notified |= notified;
 	}
 	LWLockRelease(lg_shared->ledger_lock);

@@ -71,6 +71,10 @@ extern void lg_ledger_name_relation(uint64 number, const char *name);
 extern bool lg_ledger_copy(uint64 number, LgLedgerEntry *entry);
 extern void lg_ledger_bounds(uint64 *first, uint64 *last);
 extern uint64 lg_ledger_next_unflushed(uint64 from, LgLedgerEntry *entry);
+extern uint64 lg_ledger_next_unnotified(uint64 from, LgLedgerEntry *entry);
+extern int lg_ledger_unflushed(void);
+extern void lg_ledger_restore(const LgLedgerEntry *entry);
+extern void lg_ledger_forget(void);
 extern void lg_ledger_mark_flushed(uint64 number, uint32 revision, bool notified);
 
 #endif /* LG_LEDGER_H */

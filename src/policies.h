@@ -9,6 +9,8 @@
 #include "pgtime.h"
 #include "policy.h"
 
+#define LG_PROBLEM_SIZE 160
+
 /*
  * The set in shared memory.  Guarded by lg_shared->policies_lock.  A policy
  * keeps its place as long as it exists under its name.
@@ -47,9 +49,11 @@ typedef struct LgLocalPolicies
 
 extern Size lg_policies_size(void);
 extern void lg_policies_init(LgPolicySet *set);
-extern void lg_policies_publish(const LgPolicy *policies, int n, TimestampTz now);
+extern void lg_policies_publish(const LgPolicy *policies, int n, const char *problem,
+								TimestampTz now);
 extern void lg_policies_withdraw(const char *problem, TimestampTz now);
 extern void lg_policies_note_failure(const char *problem, TimestampTz now);
+extern void lg_policies_describe(LgPolicySet *head, int *n);
 extern LgLocalPolicies *lg_policies_get(void);
 extern LgLocalPolicy *lg_policies_find(LgLocalPolicies *policies, const char *name);
 extern bool lg_policies_in_schedule(LgLocalPolicy *local, TimestampTz now);

@@ -23,9 +23,11 @@
 int lg_sample_interval = 1000;
 int lg_fast_interval = 100;
 int lg_max_policies = 64;
-
 int lg_max_ledger = 1024;
 bool lg_enforce = true;
+bool lg_notify = false;
+int lg_flush_interval = 1000;
+int lg_ledger_retention = 365;
 int lg_max_actions_per_minute = 60;
 char *lg_protected_roles = NULL;
 char *lg_protected_applications = NULL;
@@ -93,6 +95,21 @@ lg_settings_define(void)
 		"Exact names, or a role and a name with a slash between; any session may claim any name.",
 		&lg_protected_applications, "pg_dump, pg_dumpall, pg_basebackup", PGC_SIGHUP,
 		GUC_LIST_INPUT, check_list, NULL, NULL);
+
+	DefineCustomIntVariable("pg_lifeguard.flush_interval",
+							"Sets how long a ledger entry may wait to be written to its table.",
+							NULL, &lg_flush_interval, 1000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("pg_lifeguard.ledger_retention",
+							"Sets the number of days after which ledger entries are deleted.",
+							"Zero keeps them for ever.", &lg_ledger_retention, 365, 0, 100000,
+							PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("pg_lifeguard.notify",
+							 "Sends a NOTIFY on channel pg_lifeguard for each ledger entry.",
+							 "It is sent in the home database, when the outcome is known.",
+							 &lg_notify, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	/* sizes in shared memory; only the postmaster may define what is set at start */
 	if (process_shared_preload_libraries_in_progress)

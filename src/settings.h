@@ -8,10 +8,15 @@
 
 extern int lg_sample_interval; /* ms between passes in calm; 0 = only on demand */
 extern int lg_fast_interval;   /* ms between passes while a session waits */
-extern int lg_max_policies;	   /* policies that fit into shared memory */
 
-extern int lg_max_ledger; /* ledger entries in shared memory */
-extern bool lg_enforce;	  /* off: nobody is signalled */
+extern bool lg_enforce; /* off: nobody is signalled */
+extern bool lg_notify;	/* NOTIFY for each ledger entry */
+
+extern int lg_flush_interval;	/* ms until a ledger entry is written to its table */
+extern int lg_ledger_retention; /* days until it is deleted; 0 = never */
+
+extern int lg_max_policies; /* policies that fit into shared memory */
+extern int lg_max_ledger;	/* ledger entries in shared memory */
 
 extern int lg_max_actions_per_minute; /* over all policies; 0 = no limit */
 extern char *lg_protected_roles;	  /* lists, as SplitGUCList() takes them */

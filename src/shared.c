@@ -19,6 +19,7 @@
 #include "brakes.h"
 #include "compat.h"
 #include "ledger.h"
+#include "ledger_file.h"
 #include "policies.h"
 #include "rescue.h"
 #include "pending.h"
@@ -102,6 +103,13 @@ create_or_attach_shared(void)
 			pg_atomic_init_u32(&lg_shared->notes[slot].state, LG_NOTE_FREE);
 	}
 	LWLockRelease(AddinShmemInitLock);
+
+	/* the postmaster ends last, and cleanly only after everybody else has */
+	if (!IsUnderPostmaster)
+	{
+		lg_ledger_file_load();
+		on_shmem_exit(lg_ledger_file_save, (Datum) 0);
+	}
 }
 
 /*

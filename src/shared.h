@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "farewell.h"
 #include "limits.h"
+#include "policies.h"
 #include "port/atomics.h"
 #include "ring.h"
 #include "storage/condition_variable.h"
@@ -55,6 +56,18 @@ typedef struct LgHeartbeat
 	int64 total_cost;			 /* CPU microseconds of all of them */
 } LgHeartbeat;
 
+/* How the keeper fares.  A problem is why rows are not written; empty = all is well. */
+typedef struct LgKeeperNews
+{
+	pid_t pid;			  /* 0 while none runs */
+	uint64 runs;		  /* of those that came to run */
+	TimestampTz last_run; /* when the newest one had reached its database; 0 = never */
+	TimestampTz last_flush;
+	int64 last_purge; /* monotonic; when retention had nothing left to delete; 0 = never */
+	uint64 failures;  /* jobs it could not do, or that it could not be sent for */
+	char problem[LG_PROBLEM_SIZE];
+} LgKeeperNews;
+
 typedef struct LgShared
 {
 	/* Set before any reader exists, never changed after. */
@@ -62,7 +75,7 @@ typedef struct LgShared
 	LWLock *ledger_lock;
 	LWLock *policies_lock;
 	LgRing *ledger;				  /* of LgLedgerEntry; guarded by ledger_lock */
-	struct LgPolicySet *policies; /* guarded by policies_lock */
+	LgPolicySet *policies;		  /* guarded by policies_lock */
 	struct LgPolicyState *states; /* by place in the set; see rescue.h */
 	struct LgEpisodeMark *marks;  /* by place and connection slot; see rescue.h */
 	struct LgStall *stalls;		  /* by connection slot; see rescue.h */
@@ -71,7 +84,8 @@ typedef struct LgShared
 	TimestampTz created_at; /* stands for this life of the shared memory */
 
 	/* Guarded by ledger_lock. */
-	uint64 ledger_lost; /* entries pushed out before they were in the table */
+	uint64 ledger_lost;	  /* entries pushed out before they were in the table */
+	int ledger_unflushed; /* entries whose newest revision is not in the table */
 
 	/*
 	 * Guarded by lock: shared to read, exclusive to write.  The collector, who
@@ -93,6 +107,7 @@ typedef struct LgShared
 	LgLimiter actions;		  /* of all policies that max_actions_per_minute counts */
 	TimestampTz paused_until; /* by lifeguard.pause(); 0 or past = not paused */
 	char pause_reason[LG_PAUSE_REASON];
+	LgKeeperNews keeper;
 
 	/*
 	 * Written and read without a lock.  Set to 1 when a transaction that wrote

@@ -1,0 +1,652 @@
+/*-------------------------------------------------------------------------
+ * keeper.c
+ *		The logbook: policies in, records out, retention.
+ *
+ * The collector is bound to no database, so that it stands in nobody's way.
+ * Whatever needs tables is done by a short-lived worker that it sends to the
+ * home database when there is something to do: it stays 3 s at most, and then
+ * nobody is there for 300 ms at least, so that whoever wants to drop or copy the
+ * database gets his turn.  It waits for no lock longer than a second.  What it
+ * cannot do is kept for the next one, counted and told in status.
+ *
+ * Locking: lg_shared->lock to copy news in or out.  The collector looks up the
+ * home database only if its catalog can be locked at once.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/twophase.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/pg_database.h"
+#include "commands/dbcommands.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
+#include "storage/procarray.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+
+#include "compat.h"
+#include "keeper.h"
+#include "ledger.h"
+#include "ledger_table.h"
+#include "members.h"
+#include "policies.h"
+#include "policy_table.h"
+#include "settings.h"
+#include "shared.h"
+
+#define LONGEST_STAY 3000						   /* ms */
+#define LONGEST_PATIENCE (5 * USECS_PER_SEC)	   /* until a keeper is told to end */
+#define SHORTEST_ABSENCE (300 * LG_USECS_PER_MSEC) /* between two keepers */
+#define LONGEST_ABSENCE (10 * USECS_PER_SEC)	   /* after failures, as long as there is work */
+#define RETRY_INTERVAL (1 * USECS_PER_SEC)		   /* when it could not be sent */
+#define POLL_INTERVAL (10 * USECS_PER_SEC)		   /* where nothing tells of changes */
+#define PURGE_INTERVAL (USECS_PER_HOUR)			   /* between two rounds of retention */
+#define NEVER PG_INT64_MAX
+
+/* Count a failure, and say what it was. */
+static void
+note_failure(const char *problem)
+{
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	lg_shared->keeper.failures++;
+	strlcpy(lg_shared->keeper.problem, problem, LG_PROBLEM_SIZE);
+	LWLockRelease(lg_shared->lock);
+}
+
+static LgKeeperNews
+read_news(void)
+{
+	LgKeeperNews news;
+
+	LWLockAcquire(lg_shared->lock, LW_SHARED);
+	news = lg_shared->keeper;
+	LWLockRelease(lg_shared->lock);
+	return news;
+}
+
+/* ------------------------------------------------------------------------
+ * In the collector: when to send a keeper
+ * ------------------------------------------------------------------------
+ */
+
+/* What the collector remembers.  Times are monotonic, in microseconds. */
+typedef struct Errand
+{
+	BackgroundWorkerHandle *handle; /* of the keeper under way, or NULL */
+	bool told_to_end;
+	int64 sent_at; /* 0 = never */
+	int64 ended_at;
+	int64 not_before;	   /* after a failure to send it */
+	int64 unflushed_since; /* 0 = all is in the table */
+	int failures_in_a_row;
+	uint64 failures_before; /* news when it was sent */
+	uint64 runs_before;
+	bool said_no_slot;
+	char home[NAMEDATALEN]; /* where it was sent */
+} Errand;
+
+static Errand errand;
+
+/* What became of the keeper that has just ended. */
+static void
+judge_end(int64 now)
+{
+	LgKeeperNews news = read_news();
+
+	if (news.runs == errand.runs_before)
+		note_failure("the keeper did not start; the server log says why");
+	if (news.runs == errand.runs_before || news.failures != errand.failures_before)
+		errand.failures_in_a_row++;
+	else
+		errand.failures_in_a_row = 0;
+
+	errand.ended_at = now;
+	if (errand.unflushed_since != 0)
+		errand.unflushed_since = now;
+}
+
+/* Is a keeper under way?  One that stays too long is told to end. */
+static bool
+is_under_way(int64 now)
+{
+	LgKeeperNews news;
+	pid_t pid;
+
+	if (errand.handle == NULL)
+	{
+		/* sent by the collector before us, perhaps */
+		news = read_news();
+		return news.pid != 0 && BackendPidGetProc(news.pid) != NULL;
+	}
+
+	switch (GetBackgroundWorkerPid(errand.handle, &pid))
+	{
+		case BGWH_STARTED:
+		case BGWH_NOT_YET_STARTED:
+			if (now - errand.sent_at > LONGEST_PATIENCE && !errand.told_to_end)
+			{
+				TerminateBackgroundWorker(errand.handle);
+				errand.told_to_end = true;
+			}
+			return true;
+		case BGWH_STOPPED:
+		case BGWH_POSTMASTER_DIED:
+			break;
+	}
+	pfree(errand.handle);
+	errand.handle = NULL;
+	judge_end(now);
+	return false;
+}
+
+/* Since when has an entry been waiting for its table?  0 = none is. */
+static int64
+unflushed_since(int64 now)
+{
+	if (RecoveryInProgress() || lg_ledger_unflushed() == 0)
+		errand.unflushed_since = 0;
+	else if (errand.unflushed_since == 0)
+		errand.unflushed_since = now;
+	return errand.unflushed_since;
+}
+
+/* Must we look from time to time, because nothing would tell us of a change? */
+static bool
+must_poll(void)
+{
+	LgPolicySet head;
+	int n;
+
+	lg_policies_describe(&head, &n);
+
+	/*
+	 * No trigger fires for COMMIT PREPARED, DROP EXTENSION, DROP DATABASE, or a
+	 * copy of a database, nor on a standby for what comes from the primary.
+	 */
+	return n > 0 || head.problem[0] != '\0' || max_prepared_xacts > 0 || RecoveryInProgress();
+}
+
+/* When a keeper is wanted; NEVER if it is not. */
+static int64
+wanted_at(int64 now)
+{
+	int64 wanted = NEVER;
+	int64 unflushed = unflushed_since(now);
+	LgKeeperNews news = read_news();
+
+	if (errand.sent_at == 0 || pg_atomic_read_u32(&lg_shared->policies_changed) != 0 ||
+		strcmp(errand.home, lg_settings_home_database()) != 0)
+		return now;
+	if (unflushed != 0)
+		wanted = unflushed + lg_flush_interval * LG_USECS_PER_MSEC;
+	if (must_poll())
+		wanted = Min(wanted, errand.sent_at + POLL_INTERVAL);
+	if (lg_ledger_retention > 0 && !RecoveryInProgress())
+		wanted = Min(wanted, news.last_purge + PURGE_INTERVAL);
+	return wanted;
+}
+
+/* The first moment at which another may be sent. */
+static int64
+may_be_sent_at(void)
+{
+	int64 absence = SHORTEST_ABSENCE;
+
+	for (int i = 0; i < errand.failures_in_a_row && absence < LONGEST_ABSENCE; i++)
+		absence *= 2;
+	if (errand.ended_at == 0)
+		return errand.not_before;
+	return Max(errand.ended_at + Min(absence, LONGEST_ABSENCE), errand.not_before);
+}
+
+/* Look up the home database.  False if that could not be done at once. */
+static bool
+look_up_home(const char *name, Oid *home, bool *allows)
+{
+	Relation databases;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple tuple;
+
+	*home = InvalidOid;
+	if (!ConditionalLockRelationOid(DatabaseRelationId, AccessShareLock) ||
+		!ConditionalLockRelationOid(DatabaseNameIndexId, AccessShareLock))
+		return false;
+
+	ScanKeyInit(&key, Anum_pg_database_datname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(name));
+	databases = table_open(DatabaseRelationId, NoLock);
+	scan = systable_beginscan(databases, DatabaseNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		*home = ((Form_pg_database) GETSTRUCT(tuple))->oid;
+		*allows = ((Form_pg_database) GETSTRUCT(tuple))->datallowconn;
+	}
+	systable_endscan(scan);
+	table_close(databases, NoLock);
+	return true;
+}
+
+/* Where to send a keeper; InvalidOid if it cannot be sent, which is noted. */
+static Oid
+find_home(const char *name, LgTime now)
+{
+	Oid home;
+	bool allows = false;
+	bool found;
+	char problem[LG_PROBLEM_SIZE];
+
+	StartTransactionCommand();
+	found = look_up_home(name, &home, &allows);
+	CommitTransactionCommand();
+
+	if (!found)
+	{
+		errand.not_before = now.mono + RETRY_INTERVAL;
+		return InvalidOid;
+	}
+	if (OidIsValid(home) && allows)
+		return home;
+
+	snprintf(problem, sizeof(problem),
+			 OidIsValid(home) ? "database \"%s\" allows no connections"
+							  : "database \"%s\" does not exist",
+			 name);
+	if (OidIsValid(home))
+		lg_policies_note_failure(problem, now.wall);
+	else
+		lg_policies_withdraw(problem, now.wall);
+	note_failure(problem);
+	errand.failures_in_a_row++;
+	errand.ended_at = now.mono;
+	errand.sent_at = now.mono; /* as far as polling goes */
+	strlcpy(errand.home, name, NAMEDATALEN);
+	pg_atomic_write_u32(&lg_shared->policies_changed, 0); /* found out by polling */
+	return InvalidOid;
+}
+
+static void
+send_keeper(Oid home, const char *name, LgTime now)
+{
+	LgKeeperNews news = read_news();
+	BackgroundWorker worker;
+	MemoryContext caller;
+	bool sent;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags =
+		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION | LG_WORKER_INTERRUPTIBLE;
+	worker.bgw_start_time = BgWorkerStart_ConsistentState;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = ObjectIdGetDatum(home);
+	worker.bgw_notify_pid = MyProcPid;
+	strlcpy(worker.bgw_library_name, "pg_lifeguard", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "lg_keeper_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "pg_lifeguard keeper", BGW_MAXLEN);
+	strlcpy(worker.bgw_type, "pg_lifeguard keeper", BGW_MAXLEN);
+
+	caller = MemoryContextSwitchTo(TopMemoryContext);
+	sent = RegisterDynamicBackgroundWorker(&worker, &errand.handle);
+	MemoryContextSwitchTo(caller);
+
+	if (!sent)
+	{
+		errand.handle = NULL;
+		errand.not_before = now.mono + RETRY_INTERVAL;
+		note_failure("no background worker slot is free");
+		if (!errand.said_no_slot)
+			ereport(LOG, (errmsg("could not start the keeper of pg_lifeguard: no background worker "
+								 "slot is free"),
+						  errhint("Raise \"max_worker_processes\". Until then policies are not "
+								  "read and ledger entries stay in memory.")));
+		errand.said_no_slot = true;
+		return;
+	}
+	errand.said_no_slot = false;
+	errand.told_to_end = false;
+	errand.sent_at = now.mono;
+	errand.failures_before = news.failures;
+	errand.runs_before = news.runs;
+	strlcpy(errand.home, name, NAMEDATALEN);
+}
+
+/*
+ * Send a keeper if there is something for it to do.  For the collector alone,
+ * outside a transaction, whenever it is awake; cheap when nothing is to be done.
+ * Returns the moment, by the monotonic clock, at which it wants to be called at
+ * the latest; 0 = when something happens.  Waits for no heavyweight lock.
+ */
+int64
+lg_keeper_tend(LgTime now)
+{
+	const char *name = lg_settings_home_database();
+	int64 due;
+	Oid home;
+
+	if (is_under_way(now.mono))
+		return now.mono + LONGEST_PATIENCE;
+
+	due = wanted_at(now.mono);
+	if (due == NEVER)
+		return 0;
+	due = Max(due, may_be_sent_at());
+	if (due > now.mono)
+		return due;
+
+	home = find_home(name, now);
+	if (OidIsValid(home))
+		send_keeper(home, name, now);
+	return now.mono + RETRY_INTERVAL;
+}
+
+/* ------------------------------------------------------------------------
+ * The keeper
+ * ------------------------------------------------------------------------
+ */
+
+static bool at_work = false; /* has reached its database, and not left it yet */
+
+/* Become the one keeper, or find that there is one. */
+static bool
+claim(void)
+{
+	bool mine;
+
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	mine = lg_shared->keeper.pid == 0;
+	if (mine)
+		lg_shared->keeper.pid = MyProcPid;
+	lg_shared->keeper.runs++;
+	LWLockRelease(lg_shared->lock);
+	return mine;
+}
+
+/* However it ends: say so, and that it did not end well. */
+static void
+leave(int code, Datum arg)
+{
+	if (code != 0)
+	{
+		const char *problem = at_work ? "the keeper was ended before it was done"
+									  : "the keeper could not connect; the server log says why";
+
+		lg_policies_note_failure(problem, GetCurrentTimestamp());
+		note_failure(problem);
+		pg_atomic_write_u32(&lg_shared->policies_changed, 1);
+	}
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	if (lg_shared->keeper.pid == MyProcPid)
+		lg_shared->keeper.pid = 0;
+	LWLockRelease(lg_shared->lock);
+}
+
+/* Settings of the database or its roles must not change what our statements mean or do. */
+static void
+settle_in(void)
+{
+	static const char *const settings[][2] = {{"search_path", "pg_catalog, pg_temp"},
+											  {"lock_timeout", "1s"},
+											  {"synchronous_commit", "local"},
+											  {"default_transaction_read_only", "off"},
+											  {"default_transaction_isolation", "read committed"},
+											  {"row_security", "off"},
+											  {"session_replication_role", "origin"},
+											  {"transaction_timeout", "0"},
+											  {"datestyle", "ISO"},
+											  {"intervalstyle", "postgres"},
+											  {"jit", "off"}};
+
+	for (int i = 0; i < (int) lengthof(settings); i++)
+	{
+		/* not every version has each */
+		if (GetConfigOption(settings[i][0], true, false) != NULL)
+			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	}
+	enable_timeout_after(STATEMENT_TIMEOUT, LONGEST_STAY);
+}
+
+/* What is done in a transaction of its own; extension is there. */
+typedef void (*Job)(Oid extension, void *arg);
+
+/* What came of this keeper's jobs. */
+typedef struct Stay
+{
+	int64 began;
+	bool has_extension;
+	char problem[LG_PROBLEM_SIZE]; /* the first one; empty = none */
+} Stay;
+
+/* The server log need not hear again, ten times a minute, what status says. */
+static bool
+is_known(const char *problem)
+{
+	return strcmp(problem, read_news().problem) == 0;
+}
+
+/* The current error as a problem, and in the server log. */
+static void
+take_error(char *problem)
+{
+	ErrorData *error = CopyErrorData();
+
+	strlcpy(problem, error->message, LG_PROBLEM_SIZE);
+	FreeErrorData(error);
+	if (!is_known(problem))
+		EmitErrorReport();
+	FlushErrorState();
+}
+
+/*
+ * Do a job in a transaction, if the extension is there.  Returns NULL, or what
+ * went wrong; that has been counted and is no error any more.
+ */
+static const char *
+do_job(Stay *stay, const char *doing, Job job, void *arg)
+{
+	static char problem[LG_PROBLEM_SIZE];
+	MemoryContext caller = CurrentMemoryContext;
+
+	problem[0] = '\0';
+	pgstat_report_activity(STATE_RUNNING, doing);
+	PG_TRY();
+	{
+		Oid extension;
+
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+		SPI_connect();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		extension = lg_members_find_extension();
+		stay->has_extension = OidIsValid(extension);
+		if (OidIsValid(extension))
+			job(extension, arg);
+		PopActiveSnapshot();
+		SPI_finish();
+		CommitTransactionCommand();
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		MemoryContextSwitchTo(caller);
+		take_error(problem);
+		AbortCurrentTransaction();
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	if (problem[0] == '\0')
+		return NULL;
+
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	lg_shared->keeper.failures++;
+	LWLockRelease(lg_shared->lock);
+	if (stay->problem[0] == '\0')
+		strlcpy(stay->problem, problem, LG_PROBLEM_SIZE);
+	return problem;
+}
+
+/* Is there time for one more transaction? */
+static bool
+time_is_left(const Stay *stay)
+{
+	return lg_clock_read(CLOCK_MONOTONIC) - stay->began < LONGEST_STAY * LG_USECS_PER_MSEC * 2 / 3;
+}
+
+static void
+read_policies(Oid extension, void *arg)
+{
+	lg_policy_table_publish(extension);
+}
+
+/*
+ * Policies in.  That they have changed is taken note of before they are read,
+ * so that no later change is missed.
+ */
+static void
+bring_policies(Stay *stay)
+{
+	const char *problem;
+	char text[LG_PROBLEM_SIZE];
+
+	pg_atomic_exchange_u32(&lg_shared->policies_changed, 0);
+	problem = do_job(stay, "reading policies", read_policies, NULL);
+	if (problem != NULL)
+	{
+		pg_atomic_write_u32(&lg_shared->policies_changed, 1);
+		lg_policies_note_failure(problem, GetCurrentTimestamp());
+	}
+	else if (!stay->has_extension)
+	{
+		snprintf(text, sizeof(text), "extension \"pg_lifeguard\" is not in database \"%s\"",
+				 lg_settings_home_database());
+		lg_policies_withdraw(text, GetCurrentTimestamp());
+	}
+}
+
+static void
+write_entries(Oid extension, void *arg)
+{
+	lg_ledger_table_write(extension, (LgLedgerBatch *) arg);
+}
+
+static void
+send_notifications(Oid extension, void *arg)
+{
+	lg_ledger_table_notify(extension, (LgLedgerBatch *) arg);
+}
+
+/* Records out, and NOTIFY about them; each batch counts once it is committed. */
+static void
+bring_entries(Stay *stay)
+{
+	LgLedgerBatch *batch = lg_ledger_table_new_batch();
+
+	while (lg_ledger_unflushed() > 0 && time_is_left(stay))
+	{
+		if (do_job(stay, "writing ledger entries", write_entries, batch) != NULL || batch->n == 0)
+			break;
+		for (int i = 0; i < batch->n; i++)
+			lg_ledger_mark_flushed(batch->numbers[i], batch->entries[i].revision, !lg_notify);
+		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+		lg_shared->keeper.last_flush = GetCurrentTimestamp();
+		LWLockRelease(lg_shared->lock);
+	}
+	while (lg_notify && time_is_left(stay))
+	{
+		if (do_job(stay, "sending notifications", send_notifications, batch) != NULL ||
+			batch->n == 0)
+			break;
+		for (int i = 0; i < batch->n; i++)
+			lg_ledger_mark_flushed(batch->numbers[i], 0, true);
+	}
+}
+
+static void
+purge(Oid extension, void *arg)
+{
+	*(bool *) arg = lg_ledger_table_purge(extension, GetCurrentTimestamp());
+}
+
+/* What is older than pg_lifeguard.ledger_retention goes, once an hour. */
+static void
+apply_retention(Stay *stay)
+{
+	bool more = true;
+
+	if (lg_ledger_retention == 0 ||
+		lg_clock_read(CLOCK_MONOTONIC) < read_news().last_purge + PURGE_INTERVAL)
+		return;
+	while (more && stay->has_extension)
+	{
+		if (!time_is_left(stay) ||
+			do_job(stay, "deleting old ledger entries", purge, &more) != NULL)
+			return;
+	}
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	lg_shared->keeper.last_purge = lg_clock_read(CLOCK_MONOTONIC);
+	LWLockRelease(lg_shared->lock);
+}
+
+/* Say that we have arrived, or, at the end, what is wrong. */
+static void
+tell(const Stay *stay, bool done)
+{
+	LgKeeperNews *news = &lg_shared->keeper;
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	if (done)
+		strlcpy(news->problem, stay->problem, LG_PROBLEM_SIZE);
+	else
+		news->last_run = now;
+	LWLockRelease(lg_shared->lock);
+}
+
+/*
+ * The keeper, in the database whose OID it is given.  It does what there is to
+ * do and ends, with code 0 even if some of it failed: that is told in shared
+ * memory.  SIGTERM is die().
+ */
+void
+lg_keeper_main(Datum arg)
+{
+	Stay stay = {0};
+
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	if (lg_shared == NULL || !claim())
+		proc_exit(0);
+	before_shmem_exit(leave, (Datum) 0);
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
+	at_work = true;
+
+	stay.began = lg_clock_read(CLOCK_MONOTONIC);
+	tell(&stay, false);
+	settle_in();
+	bring_policies(&stay);
+	if (!RecoveryInProgress())
+	{
+		if (stay.has_extension)
+			bring_entries(&stay);
+		apply_retention(&stay);
+	}
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	tell(&stay, true);
+	proc_exit(0);
+}
