@@ -35,6 +35,7 @@
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/relcache.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 
@@ -213,7 +214,11 @@ may_be_sent_at(void)
 	return Max(errand.ended_at + Min(absence, LONGEST_ABSENCE), errand.not_before);
 }
 
-/* Look up the home database.  False if that could not be done at once. */
+/*
+ * Look up the home database.  Without a database of our own the index can be
+ * used only if the server's cache file had it.  False if that could not be done
+ * at once.
+ */
 static bool
 look_up_home(const char *name, Oid *home, bool *allows)
 {
@@ -224,13 +229,15 @@ look_up_home(const char *name, Oid *home, bool *allows)
 
 	*home = InvalidOid;
 	if (!ConditionalLockRelationOid(DatabaseRelationId, AccessShareLock) ||
-		!ConditionalLockRelationOid(DatabaseNameIndexId, AccessShareLock))
+		(criticalSharedRelcachesBuilt &&
+		 !ConditionalLockRelationOid(DatabaseNameIndexId, AccessShareLock)))
 		return false;
 
 	ScanKeyInit(&key, Anum_pg_database_datname, BTEqualStrategyNumber, F_NAMEEQ,
 				CStringGetDatum(name));
 	databases = table_open(DatabaseRelationId, NoLock);
-	scan = systable_beginscan(databases, DatabaseNameIndexId, true, NULL, 1, &key);
+	scan = systable_beginscan(databases, DatabaseNameIndexId, criticalSharedRelcachesBuilt, NULL, 1,
+							  &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 	{
@@ -466,15 +473,19 @@ do_job(Stay *stay, const char *doing, Job job, void *arg)
 	PG_TRY();
 	{
 		Oid extension;
+		Oid user;
+		int context;
 
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
+		GetUserIdAndSecContext(&user, &context);
 		SPI_connect();
 		PushActiveSnapshot(GetTransactionSnapshot());
 		extension = lg_members_find_extension();
 		stay->has_extension = OidIsValid(extension);
 		if (OidIsValid(extension))
 			job(extension, arg);
+		SetUserIdAndSecContext(user, context);
 		PopActiveSnapshot();
 		SPI_finish();
 		CommitTransactionCommand();

@@ -43,7 +43,7 @@ static const char *const write_entry =
 	" relation_name = coalesce(excluded.relation_name, e.relation_name),"
 	" signal = excluded.signal, outcome = excluded.outcome, outcome_at = excluded.outcome_at,"
 	" repeats = excluded.repeats, waiters_freed = excluded.waiters_freed";
-static const Oid entry_types[] = {
+static Oid entry_types[] = {
 	TIMESTAMPTZOID, INT8OID,	 OIDOID,		 TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID,
 	INT4OID,		TEXTOID,	 TIMESTAMPTZOID, NAMEOID,		 NAMEOID, TEXTOID, INETOID,
 	TEXTOID,		INTERVALOID, INT4OID,		 INT4ARRAYOID,	 TEXTOID, TEXTOID, TEXTOID,
@@ -133,7 +133,7 @@ lg_ledger_table_write(Oid extension, LgLedgerBatch *batch)
 		return;
 
 	lg_members_use_table(extension, TABLE, RowExclusiveLock);
-	plan = SPI_prepare(write_entry, lengthof(entry_types), (Oid *) entry_types);
+	plan = SPI_prepare(write_entry, lengthof(entry_types), entry_types);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare to write ledger entries");
 	for (int i = 0; i < batch->n; i++)

@@ -120,9 +120,9 @@ find_table(const char *name)
 }
 
 /*
- * Lock that table of the extension, prove that it can be used, and go on, until
- * the transaction ends, with the rights of its owner.  Raises an error if it
- * cannot be used.  Needs SPI and a snapshot.
+ * Lock that table of the extension, prove that it can be used, and go on with
+ * the rights of its owner; the caller takes back his own before he commits.
+ * Raises an error if it cannot be used.  Needs SPI and a snapshot.
  */
 void
 lg_members_use_table(Oid extension, const char *name, LOCKMODE mode)
@@ -143,7 +143,6 @@ lg_members_use_table(Oid extension, const char *name, LOCKMODE mode)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("table \"%s.%s\" %s", OUR_SCHEMA, name, fault)));
 
-	/* an error, like the transaction's end, gives the old rights back */
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(owner_of(table),
 						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
