@@ -622,6 +622,20 @@ add_costly_facts(LgCandidate *candidate)
 		facts->locks_held = lg_lock_graph_count_held(session->slot, session->pid);
 }
 
+/* Whom those block who are hit, though their policies do not ask. */
+static void
+add_evidence(LgRescue *rescue)
+{
+	for (int i = 0; i < rescue->n_candidates; i++)
+	{
+		if (rescue->candidates[i].why != LG_WHY_HIT)
+			continue;
+		if (rescue->graph == NULL && (rescue->graph = lg_lock_graph_read()) == NULL)
+			return;
+		add_graph_facts(rescue, &rescue->candidates[i]);
+	}
+}
+
 /*
  * Decide on every candidate, and whose turn it is among those who are hit.
  * collected is the picture of who waits for whom, NULL when nobody does.  From
@@ -663,6 +677,8 @@ lg_rescue_decide(LgRescue *rescue, const LgLockGraph *collected)
 			candidate->why = lg_policy_decide(policy, &candidate->facts, &rescue->server);
 		}
 	}
+	if (collected != NULL && rescue->graph == NULL)
+		add_evidence(rescue);
 	lg_choose(rescue);
 	for (int i = 0; i < rescue->n_candidates; i++)
 		(void) lg_rights_database_name(rescue->candidates[i].session->databaseid);
