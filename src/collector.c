@@ -204,7 +204,10 @@ turn(LgTime now, void *arg)
 	int64 cost;
 
 	begin_beat(now);
-	rescue = lg_rescue_begin(now, NULL, false);
+	graph = lg_lock_graph_collect();
+	if (graph != NULL)
+		gauge_locks(graph, &found);
+	rescue = lg_rescue_begin(now, graph, NULL, false);
 	while (lg_sessions_next(&scan, &session))
 	{
 		lg_saturation_add(&found.states, &session);
@@ -212,11 +215,8 @@ turn(LgTime now, void *arg)
 			lg_rescue_consider(rescue, &session);
 	}
 	found.used = scan.used;
-	graph = lg_lock_graph_collect();
-	if (graph != NULL)
-		gauge_locks(graph, &found);
 	if (rescue != NULL)
-		lg_rescue_decide(rescue, graph);
+		lg_rescue_decide(rescue);
 
 	publish(now, &found, rescue, graph != NULL ? graph->cut_off : 0);
 	if (rescue != NULL)

@@ -134,7 +134,7 @@ why_idle(LgRescue *rescue, LgLocalPolicy *local)
 
 /* Has the pool passed the policy's mark, and not yet come back below the other? */
 static bool
-passes_mark(LgRescue *rescue, const LgLocalPolicy *local, bool engaged)
+passes_mark(const LgRescue *rescue, const LgLocalPolicy *local, bool engaged)
 {
 	const LgPolicy *policy = &local->policy;
 	double share =
@@ -175,6 +175,21 @@ check_in_force(LgRescue *rescue, LgLocalPolicy *local)
 	return idle == LG_IDLE_NOT;
 }
 
+/* Is there anything in this pass that could meet the policy's conditions of harm? */
+static bool
+can_hit(const LgRescue *rescue, const LgLocalPolicy *local)
+{
+	const LgPolicy *policy = &local->policy;
+
+	if (rescue->waiting == 0 &&
+		(policy->min_blocked > 0 || policy->min_blocked_for > 0 ||
+		 policy->target == LG_TARGET_BLOCKER || policy->target == LG_TARGET_WAITER ||
+		 policy->target == LG_TARGET_QUEUED_DDL))
+		return false;
+	return policy->connections_above == 0 ||
+		   passes_mark(rescue, local, lg_shared->states[local->place].engaged);
+}
+
 /* What a policy in force asks of this pass, and of the next. */
 static void
 note_wishes(LgRescue *rescue, const LgPolicy *policy, uint32 *wake_above, bool *same_query)
@@ -210,9 +225,10 @@ list_in_force(LgRescue *rescue)
 
 		if (rescue->only != NULL && rescue->only != local)
 			continue;
-		in_force[i] = check_in_force(rescue, local);
-		if (in_force[i])
-			note_wishes(rescue, &local->policy, &wake_above, &same_query);
+		if (!check_in_force(rescue, local))
+			continue;
+		note_wishes(rescue, &local->policy, &wake_above, &same_query);
+		in_force[i] = rescue->all || can_hit(rescue, local);
 	}
 	for (int target = 0; target < LG_TARGETS; target++)
 	{
@@ -247,13 +263,14 @@ list_in_force(LgRescue *rescue)
 
 /*
  * Begin a pass over the policies: all that are in force, or only one, whatever
- * its schedule and whether it is enabled or not.  all: keep, with the reason,
- * those too who meet its target and are not hit.  Returns NULL when no policy is
+ * its schedule and whether it is enabled or not.  collected is the picture of
+ * who waits for whom, NULL when nobody does.  all: keep, with the reason, those
+ * too who meet the target and are not hit.  Returns NULL when no policy is
  * in force; else lg_rescue_decide() must follow, for it ends what
  * lg_rights_open() began.  Allocates in the current memory context.
  */
 LgRescue *
-lg_rescue_begin(LgTime now, LgLocalPolicy *only, bool all)
+lg_rescue_begin(LgTime now, const LgLockGraph *collected, LgLocalPolicy *only, bool all)
 {
 	LgLocalPolicies *policies = lg_policies_get();
 	LgRescue *rescue;
@@ -268,6 +285,7 @@ lg_rescue_begin(LgTime now, LgLocalPolicy *only, bool all)
 	rescue = palloc0(sizeof(LgRescue));
 	rescue->now = now;
 	rescue->policies = policies;
+	rescue->collected = collected;
 	rescue->only = only;
 	rescue->all = all;
 	rescue->server.now = now.wall;
@@ -275,13 +293,18 @@ lg_rescue_begin(LgTime now, LgLocalPolicy *only, bool all)
 	rescue->server.standby = RecoveryInProgress();
 	rescue->server.used = lg_saturation_used();
 	rescue->server.usable = lg_saturation_usable();
+	for (int i = 0; collected != NULL && i < collected->n_nodes; i++)
+	{
+		if (collected->nodes[i].first_waiter >= 0)
+			rescue->waiting++;
+	}
 	list_in_force(rescue);
 
 	for (int target = 0; target < LG_TARGETS; target++)
 		n += rescue->n_in_force[target];
-	if (n == 0)
-		return NULL;
-	lg_rights_open(policies);
+	rescue->opened = n > 0;
+	if (rescue->opened)
+		lg_rights_open(policies);
 	return rescue;
 }
 
@@ -637,21 +660,18 @@ add_evidence(LgRescue *rescue)
 }
 
 /*
- * Decide on every candidate, and whose turn it is among those who are hit.
- * collected is the picture of who waits for whom, NULL when nobody does.  From
+ * Decide on every candidate, and whose turn it is among those who are hit.  From
  * here on names and rights are those that were resolved.
  */
 void
-lg_rescue_decide(LgRescue *rescue, const LgLockGraph *collected)
+lg_rescue_decide(LgRescue *rescue)
 {
+	const LgLockGraph *collected = rescue->collected;
 	HTAB *horizons = NULL;
 	int needs = 0;
 
-	for (int i = 0; collected != NULL && i < collected->n_nodes; i++)
-	{
-		if (collected->nodes[i].first_waiter >= 0)
-			rescue->waiting++;
-	}
+	if (!rescue->opened)
+		return;
 	if (collected != NULL && asks_for_graph(rescue, collected))
 	{
 		rescue->graph = lg_lock_graph_read();

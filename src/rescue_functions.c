@@ -96,12 +96,13 @@ make_pass(LgTime now, void *arg)
 	MemoryContext pass;
 
 	order->found = only != NULL;
-	if (only == NULL || (rescue = lg_rescue_begin(now, only, true)) == NULL)
+	if (only == NULL ||
+		(rescue = lg_rescue_begin(now, lg_lock_graph_collect(), only, true)) == NULL)
 		return;
 	rescue->rehearse = order->rehearse;
 	while (lg_sessions_next(&scan, &session))
 		lg_rescue_consider(rescue, &session);
-	lg_rescue_decide(rescue, lg_lock_graph_collect());
+	lg_rescue_decide(rescue);
 	if (order->act)
 	{
 		lg_carry_out(rescue);
