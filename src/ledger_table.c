@@ -112,22 +112,24 @@ write_one(SPIPlanPtr plan, const LgLedgerEntry *entry)
 }
 
 /*
- * Fill the batch with entries whose newest revision is not in the table, and
- * write them.  An empty one means that there are none.  Raises an error if the
+ * Fill the batch with entries, behind those of the batch before, whose newest
+ * revision is not in the table, and write them.  An empty one means that there
+ * are none.  Raises an error if the
  * table cannot be used.  Needs SPI and a snapshot.
  */
 void
 lg_ledger_table_write(Oid extension, LgLedgerBatch *batch)
 {
-	uint64 number = 0;
+	uint64 number;
 	SPIPlanPtr plan;
 
 	batch->n = 0;
 	while (batch->n < BATCH_SIZE &&
-		   (number = lg_ledger_next_unflushed(number + 1, &batch->entries[batch->n])) != 0)
+		   (number = lg_ledger_next_unflushed(batch->next, &batch->entries[batch->n])) != 0)
 	{
 		name_relation(number, &batch->entries[batch->n]);
 		batch->numbers[batch->n++] = number;
+		batch->next = number + 1;
 	}
 	if (batch->n == 0)
 		return;

@@ -84,6 +84,9 @@ typedef struct LgShared
 	Size size;
 	TimestampTz created_at; /* stands for this life of the shared memory */
 
+	/* Set by the postmaster at start, cleared by the keeper; needs no lock. */
+	bool ledger_in_file; /* there is a file whose entries may not be in the table */
+
 	/* Guarded by ledger_lock. */
 	uint64 ledger_lost;	  /* entries pushed out before they were in the table */
 	int ledger_unflushed; /* entries whose newest revision is not in the table */

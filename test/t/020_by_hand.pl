@@ -346,7 +346,7 @@ my $far = LgSession->new($standby);
 my $far_victim = LgSession->new($standby);
 like(act($far, 'terminate', $far_victim->pid, 'on a standby'), qr/^terminated in/, 'on a standby too');
 is_told($far_victim->answer->{error}, 'terminate', 'on a standby', 'and its client is told');
-is($far->query('SELECT recorded_on FROM lifeguard.ledger'), 'standby', 'recorded there');
+is($far->query("SELECT recorded_on FROM lifeguard.ledger WHERE reason = 'on a standby'"), 'standby', 'recorded there');
 $far->close;
 $standby->stop;
 
@@ -457,7 +457,7 @@ lg_configure($loud, log_min_messages => 'warning');
 $loud->close;
 
 # --- the ledger is a ring
-is($boss->query('SELECT count(*) FROM lifeguard.ledger'), '16', 'the newest 16 entries');
+is($boss->query('SELECT count(*) FROM lifeguard.read_ledger()'), '16', 'the newest 16 entries');
 
 # --- a commit that waits for a dead standby, and a backup, are spared
 lg_configure($boss, synchronous_standby_names => 'nobody');

@@ -85,6 +85,11 @@ sub answer
 			$answer->{error} =
 			  { message => $field{M}, detail => $field{D}, hint => $field{H}, sqlstate => $field{C} };
 		}
+		elsif ($type eq 'A')
+		{
+			my (undef, $channel, $payload) = unpack('N Z* Z*', $body);
+			push @{ $self->{notifications} }, { channel => $channel, payload => $payload };
+		}
 		elsif ($type eq 'K')
 		{
 			$self->{pid} = unpack('N', $body);
@@ -117,6 +122,9 @@ sub error_of
 	die "no answer within $self->{limit} s to: $sql\n" unless $answer;
 	return $answer->{error};
 }
+
+# What NOTIFY has brought so far, with the answers to other statements.
+sub notifications { return @{ $_[0]->{notifications} // [] }; }
 
 # Ask again and again until the answer is as expected; false at the limit.
 sub poll
