@@ -245,6 +245,8 @@ lg_rights_open(const LgLocalPolicies *policies)
 	/* rights of a set that is gone would be those of other policies */
 	if (resolved.policies != NULL && resolved.generation != policies->generation)
 		resolved.policies = NULL;
+	else if (resolved.policies != NULL)
+		resolved.policies = policies; /* made anew for another log_timezone: the old copy is gone */
 	if ((stale || resolved.policies == NULL ||
 		 strcmp(resolved.protected_roles, lg_protected_roles) != 0) &&
 		have_catalogs())
