@@ -99,6 +99,7 @@ proof_of(const LgSession *victim, const LgFacts *facts, LgTarget target)
 			break;
 		case LG_TARGET_ACTIVE:
 			proof.query_start = victim->query_start;
+			proof.state_change = victim->state_change; /* idle afterwards, query_start stays */
 			break;
 		case LG_TARGET_TRANSACTION:
 			proof.xact_start = victim->xact_start;
