@@ -30,6 +30,8 @@
 #include "rights.h"
 #include "rows.h"
 #include "sessions.h"
+#include "settings.h"
+#include "shared.h"
 #include "texts.h"
 
 PG_FUNCTION_INFO_V1(pg_lifeguard_read_lock_graph);
@@ -337,7 +339,10 @@ add_modes(LgRows *rows, LOCKMETHODID method, LOCKMASK mask)
 	lg_rows_add_texts(rows, names, n);
 }
 
-/* held_modes, awaited_modes, blocked_directly, blocked_total, longest_wait, total_wait */
+/*
+ * held_modes, awaited_modes, blocked_directly, blocked_total, longest_wait,
+ * total_wait; can_act: terminate_session() would do its work
+ */
 static void
 add_harm(LocksReading *reading, const LgLockNode *node)
 {
@@ -360,6 +365,7 @@ add_harm(LocksReading *reading, const LgLockNode *node)
 	lg_rows_add_int(rows, node->blocked_total);
 	lg_rows_add_age(rows, node->longest, graph->read_at);
 	lg_rows_add_span(rows, node->total_wait);
+	lg_rows_add(rows, BoolGetDatum(lg_shared != NULL && lg_enforce));
 }
 
 static void

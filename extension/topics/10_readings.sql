@@ -31,7 +31,7 @@ CREATE FUNCTION lifeguard.read_lock_graph(
 	OUT blocked_by integer[], OUT root_pids integer[], OUT depth integer, OUT deadlock boolean,
 	OUT held_modes text[], OUT awaited_modes text[],
 	OUT blocked_directly integer, OUT blocked_total integer,
-	OUT longest_wait interval, OUT total_wait interval)
+	OUT longest_wait interval, OUT total_wait interval, OUT can_act boolean)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pg_lifeguard_read_lock_graph' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION lifeguard.read_lock_graph(text) IS

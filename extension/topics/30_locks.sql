@@ -71,6 +71,10 @@ SELECT b.pid, p.gid, b.backend_type, b.datid, d.datname, b.usesysid, r.rolname A
 			'none: you may not see this session; ask a member of pg_read_all_stats'
 		WHEN b.syncrep THEN
 			'none: its commit waits for a synchronous standby, and ending it would break the promise of that commit'
+		WHEN b.backend_type = 'client backend' AND b.can_act THEN
+			pg_catalog.format('SELECT lifeguard.terminate_session(%s, %L, %L);',
+				b.pid, 'sessions blocked: ' || b.blocked_total,
+				pg_catalog.to_char(b.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00')
 		WHEN b.backend_type = 'client backend' THEN
 			pg_catalog.format('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %L;',
 				b.pid, pg_catalog.to_char(b.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00')
@@ -111,7 +115,7 @@ COMMENT ON COLUMN lifeguard.blockers.blocked_total IS 'Sessions that wait for it
 COMMENT ON COLUMN lifeguard.blockers.longest_wait IS 'The longest of their waits so far';
 COMMENT ON COLUMN lifeguard.blockers.total_wait IS 'The sum of their waits so far; who waits for two blockers counts for both';
 COMMENT ON COLUMN lifeguard.blockers.deadlock IS 'Whether it is part of a cycle that the server has not yet broken';
-COMMENT ON COLUMN lifeguard.blockers.remedy IS 'The statement that would free the queue, or why there is none';
+COMMENT ON COLUMN lifeguard.blockers.remedy IS 'The statement that would free the queue (where pg_lifeguard is preloaded, by lifeguard.terminate_session()), or why there is none';
 
 CREATE VIEW lifeguard.lock_tree AS
 SELECT t.pid, p.gid, t.level, t.deadlock,

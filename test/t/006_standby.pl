@@ -69,7 +69,7 @@ ok($session->poll("SELECT count(*) = 1 FROM lifeguard.lock_waits WHERE backend_t
 is($session->query('SELECT pid, datname, usename, blocked_by, root_pids, mode FROM lifeguard.lock_waits'),
 	"$startup|||{${\$clerk->pid}}|{${\$clerk->pid}}|AccessExclusiveLock", 'as who it is');
 like( $session->query("SELECT remedy FROM lifeguard.blockers WHERE pid = ${\$clerk->pid}"),
-	qr/^SELECT pg_terminate_backend\(pid\) FROM pg_stat_activity WHERE pid = ${\$clerk->pid} AND backend_start = '.*';$/,
+	qr/^SELECT lifeguard\.terminate_session\(${\$clerk->pid}, 'sessions blocked: 1', '[-0-9 :.]+\+00'\);$/,
 	'its root is a session, with the way to end it');
 is($session->query("SELECT pid, blocking FROM lifeguard.idle_transactions"), $clerk->pid . '|1',
 	'idle in a transaction');

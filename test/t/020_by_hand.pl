@@ -187,6 +187,100 @@ like($text, qr/LOG:  action by hand on session with PID \d+: terminated in \d+ m
 like($text, qr/FATAL:  terminating connection due to administrator command\n.*DETAIL:  Role "\Q$me\E" asked pg_lifeguard to terminate this session.*\n.*HINT:  Connect again/,
 	"and the victim's own words");
 
+# --- what emptied or changed the error context stack before does not matter
+my $nap = 'DO $$ BEGIN PERFORM pg_sleep(60); END $$';    # has contexts of its own on that stack
+my $divide = q{DO $$ BEGIN PERFORM 1/0; EXCEPTION WHEN division_by_zero THEN NULL; END $$};
+$boss->query(<<'END');
+CREATE PROCEDURE ends(what text) LANGUAGE plpgsql AS $$ BEGIN
+	INSERT INTO till VALUES (3);
+	IF what = 'commit' THEN COMMIT; ELSE ROLLBACK; END IF;
+	BEGIN PERFORM 1/0; EXCEPTION WHEN division_by_zero THEN NULL; END;
+	PERFORM pg_sleep(60);
+END $$
+END
+
+# Whatever of a message is wrong, the answer is one error.
+sub extended_error
+{
+	my ($session, @messages) = @_;
+	$session->_write(join '', map { substr($_, 0, 1) . pack('N', 3 + length $_) . substr($_, 1) } @messages, 'S');
+	return $session->answer->{error};
+}
+my %before = (
+	'nothing' => [],
+	'a syntax error' => [ ['SELEC'] ],
+	'two syntax errors' => [ ['SELEC'], ['SELEC'] ],
+	'an aborted transaction' => [ 'BEGIN', ['SELECT 1/0'], 'ROLLBACK' ],
+	'an error in an aborted transaction' => [ 'BEGIN', ['SELECT 1/0'], ['SELECT 1'], 'ROLLBACK' ],
+	'an error at COMMIT' => [
+		'CREATE TEMP TABLE once (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)', 'BEGIN',
+		'INSERT INTO once VALUES (1), (1)', ['COMMIT'] ],
+	'a savepoint' => [ 'BEGIN', 'SAVEPOINT a', ['SELECT 1/0'], 'ROLLBACK TO a' ],
+	'a savepoint after two errors' => [ 'BEGIN', 'SAVEPOINT a', ['SELECT 1/0'], ['SELECT 1'], 'ROLLBACK TO a' ],
+	'a released savepoint' => [ 'BEGIN', 'SAVEPOINT a', 'RELEASE a' ],
+	'an exception block' => [$divide],
+	'an exception block in a transaction' => [ 'BEGIN', $divide, $divide ],
+	'a prepared transaction' => [ 'BEGIN', 'SELECT 1', "PREPARE TRANSACTION 'x'", "ROLLBACK PREPARED 'x'" ],
+	'a statement_timeout' => [ "SET statement_timeout = '10ms'", [$nap], 'SET statement_timeout = 0' ],
+	'an error in the extended protocol' => [ sub { extended_error($_[0], "P\0SELEC\0\0\0") } ],
+	'an unknown statement' => [ sub { extended_error($_[0], "Bx\0y\0" . "\0" x 6) } ],
+	'an error outside a transaction' => [ sub { extended_error($_[0], "CQ\0") } ]);
+my %then = (
+	'DO' => sub { $_[0]->send($nap) },
+	'COMMIT in a procedure' => sub { $_[0]->send("CALL ends('commit')") },
+	'ROLLBACK in a procedure' => sub { $_[0]->send("CALL ends('rollback')") },
+	'a parameter' => sub {
+		my $sql = 'SELECT pg_sleep($1)';
+		$_[0]->_write(join '', map { substr($_, 0, 1) . pack('N', 3 + length $_) . substr($_, 1) }
+			  "P\0$sql\0\0\0", "B\0\0\0\0" . pack('nNa*', 1, 2, '60') . "\0\0", "E\0\0\0\0\0", 'S');
+	});
+foreach my $before (sort keys %before)
+{
+	foreach my $then ($before eq 'nothing' ? sort keys %then : 'DO')
+	{
+		foreach my $what (qw(cancel terminate))
+		{
+			my $session = LgSession->new($node);
+			foreach my $step (@{ $before{$before} })
+			{
+				my $fails = ref $step;
+				my $error = $fails eq 'CODE' ? $step->($session) : $session->error_of($fails ? $step->[0] : $step);
+				is($error ? 'an error' : 'none', $fails ? 'an error' : 'none', "$before: as intended") or diag explain $error;
+				is($error->{hint}, undef, "$before: not ours") if $error && ($error->{hint} // '') =~ /needed/;
+			}
+			$then{$then}->($session);
+			$boss->poll("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = " . $session->pid) or die;
+			like(act($boss, $what, $session->pid, $before), qr/ed in \d+ ms$/, "$what after $before, in $then");
+			is_told($session->answer->{error}, $what, $before, "$what after $before, in $then: told");
+			$session->close;
+		}
+	}
+}
+
+# --- the ledger has whom the victim blocked, and where; the remedy is ours
+my $holder = LgSession->new($node);
+my @blocked = map { LgSession->new($node) } 1 .. 3;
+$holder->query('BEGIN; LOCK TABLE till');
+$_->send('UPDATE till SET id = id') foreach @blocked;
+ok($boss->poll('SELECT blocked_total = 3 FROM lifeguard.blockers'), 'three wait');
+lg_configure($boss, 'pg_lifeguard.enforce' => 'off');
+ok($boss->poll("SELECT remedy LIKE 'SELECT pg_terminate_backend(%' FROM lifeguard.blockers"), 'where we may not act, the remedy is not ours');
+lg_configure($boss, 'pg_lifeguard.enforce' => 'on');
+ok($boss->poll("SELECT remedy LIKE 'SELECT lifeguard.terminate_session(%' FROM lifeguard.blockers"), 'else it is');
+like($boss->query($boss->query('SELECT remedy FROM lifeguard.blockers')), qr/^terminated in \d+ ms$/, 'and it works');
+is_told($holder->answer->{error}, 'terminate', 'sessions blocked: 3', 'with a reason');
+is($_->answer->{error}, undef, 'one goes on') foreach @blocked;
+is($boss->query('SELECT blocked_total, blocked_pids @> ARRAY[' . join(',', map { $_->pid } @blocked)
+		  . '], relation_name, waiters_freed BETWEEN 0 AND 3 FROM lifeguard.ledger WHERE pid = ' . $holder->pid),
+	'3|t|public.till|t', 'the ledger has them, and the relation');
+is($boss->query('SELECT count(DISTINCT boot) = 1 AND min(boot) > pg_postmaster_start_time() - interval \'1 min\' AND max(number) - min(number) = count(*) - 1 FROM lifeguard.read_ledger()'),
+	't', 'entries are numbered');
+$node->safe_psql('postgres', 'CREATE DATABASE elsewhere');
+$node->safe_psql('elsewhere', 'CREATE EXTENSION pg_lifeguard');
+is($node->safe_psql('elsewhere', 'SELECT relation_name FROM lifeguard.ledger WHERE pid = ' . $holder->pid),
+	'public.till', 'a recorded name is shown in other databases');
+$_->close foreach @blocked;
+
 # --- a victim that swallows cancels: told once, and a terminate is obeyed
 my $victim = LgSession->new($node);
 $victim->send('SELECT stubborn()');
@@ -310,6 +404,38 @@ $victim->send(q{DO $$ BEGIN LOOP BEGIN RAISE EXCEPTION USING ERRCODE = '57014'; 
 $boss->poll("SELECT state = 'active' FROM pg_stat_activity WHERE pid = " . $victim->pid);
 like(act($boss, 'terminate', $victim->pid, 'noise'), qr/^terminated/, 'a loop that raises our SQLSTATE');
 is_told($victim->answer->{error}, 'terminate', 'noise', 'told at the right error');
+
+# --- nor is a statement_timeout in the very statement that holds our cancel back
+my $other = LgSession->new($node);
+$victim = LgSession->new($node);
+$pid = $victim->pid;
+$victim->query("SET statement_timeout = '1s'");
+$victim->send('COPY till FROM STDIN');
+$boss->poll("SELECT wait_event = 'ClientRead' AND query LIKE 'COPY%' FROM pg_stat_activity WHERE pid = $pid") or die;
+$boss->send("SELECT lifeguard.cancel_session($pid, 'held back')");
+$other->poll("SELECT outcome = 'signalled' FROM lifeguard.ledger WHERE pid = $pid") or die;
+$other->poll("SELECT clock_timestamp() > query_start + interval '1.5 s' FROM pg_stat_activity WHERE pid = $pid") or die;
+$victim->_write('d' . pack('N', 6) . "1\n");
+my $end = $victim->answer->{error};
+like($end->{message}, qr/due to statement timeout/, 'the timeout comes first');
+is($end->{detail}, undef, 'and is not ours');
+like($boss->answer->{rows}[0], qr/^cancelled in/, 'the statement has ended');
+$victim->close;
+
+# --- what is said is said once, even in the same statement
+$victim = LgSession->new($node);
+$pid = $victim->pid;
+$victim->send(q{DO $$ BEGIN BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END;
+	PERFORM pg_advisory_lock(42); PERFORM pg_sleep(60); END $$});
+$boss->poll("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $pid") or die;
+$boss->send("SELECT lifeguard.cancel_session($pid, 'once')");
+$other->poll("SELECT count(*) = 1 FROM pg_locks WHERE pid = $pid AND locktype = 'advisory'") or die;
+$other->query("SELECT pg_cancel_backend($pid)");
+$end = $victim->answer->{error};
+is("$end->{sqlstate} " . ($end->{detail} // 'none'), '57014 none', "somebody else's cancel in the same statement is not ours");
+$boss->answer;
+$victim->close;
+$other->close;
 
 # --- whatever is logged
 my $loud = LgSession->new($node);
