@@ -202,6 +202,9 @@ SELECT pg_temp.try(g::jsonb) FROM (VALUES
 	('{"schedule": "* 2-4 * * *; 0 12 * * sun", "except_schedule": "* * 24 12 *", "time_zone": "Europe/Berlin"}'),
 	('{"time_zone": "UTC"}')) v (g);
 
+SELECT lifeguard.create_policy('p', 'active', '1 min', schedule => '@daily');
+SELECT lifeguard.create_policy('p', 'active', '1 min', except_schedule => '30 seconds');
+
 -- size
 SELECT pg_temp.try(jsonb_build_object('comment', repeat('x', 8000)));
 SELECT pg_temp.try(jsonb_build_object('comment', repeat('x', 8192)));

@@ -33,8 +33,11 @@
 
 #include "collector.h"
 #include "compat.h"
+#include "carry_out.h"
 #include "keeper.h"
 #include "lock_graph.h"
+#include "pending.h"
+#include "rescue.h"
 #include "saturation.h"
 #include "sessions.h"
 #include "settings.h"
@@ -78,11 +81,15 @@ static int
 interval_in_force(void)
 {
 	int calm = lg_shared->sample_interval;
+	int interval = calm;
 
 	if (calm == 0)
 		return 0;
-	return Max(lg_shared->gauges.waiting > 0 ? Min(lg_shared->fast_interval, calm) : calm,
-			   SHORTEST_INTERVAL);
+	if (lg_shared->shortest_limit > 0)
+		interval = (int) Min(interval, lg_shared->shortest_limit / 2);
+	if (lg_shared->gauges.waiting > 0 || lg_shared->near_mark)
+		interval = Min(interval, lg_shared->fast_interval);
+	return Max(interval, SHORTEST_INTERVAL);
 }
 
 /* Compare this pass with the one before, and with when it was due. */
@@ -111,19 +118,43 @@ judge_clocks(LgHeartbeat *beat, LgTime now)
 	}
 }
 
+/* Before anything is decided: which ages may be trusted? */
+static void
+begin_beat(LgTime now)
+{
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	judge_clocks(&lg_shared->beat, now);
+	LWLockRelease(lg_shared->lock);
+}
+
+/*
+ * When the next pass is due, by the monotonic clock: after the interval in
+ * force, or when the next session comes to violate a policy's limit, but never
+ * sooner than passes may follow each other.  The caller holds lg_shared->lock.
+ */
+static int64
+next_due(LgTime now, TimestampTz deadline)
+{
+	int64 due;
+
+	if (lg_shared->current_interval == 0)
+		return 0;
+	due = now.mono + lg_shared->current_interval * LG_USECS_PER_MSEC;
+	if (deadline != 0)
+		due = Min(due, now.mono + (deadline - now.wall));
+	return Max(due, now.mono + SHORTEST_INTERVAL * LG_USECS_PER_MSEC);
+}
+
 /* Publish what a pass found.  One short moment under the lock. */
 static void
-publish(LgTime now, const LgGauges *found, int cut_off, int64 cost)
+publish(LgTime now, const LgGauges *found, const LgRescue *rescue, int cut_off)
 {
 	LgHeartbeat *beat = &lg_shared->beat;
 
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-	judge_clocks(beat, now);
 	beat->passes++;
 	beat->waits_cut_off += cut_off;
 	beat->last_pass = now;
-	beat->last_cost = cost;
-	beat->total_cost += cost;
 
 	lg_shared->gauges.used = found->used;
 	lg_shared->gauges.states = found->states;
@@ -132,10 +163,10 @@ publish(LgTime now, const LgGauges *found, int cut_off, int64 cost)
 	lg_shared->gauges.longest_wait = found->longest_wait;
 	lg_saturation_note_high_water(&lg_shared->gauges, found->used, now.wall);
 
+	lg_shared->shortest_limit = rescue != NULL ? rescue->shortest / LG_USECS_PER_MSEC : 0;
+	lg_shared->near_mark = rescue != NULL && rescue->near_mark;
 	lg_shared->current_interval = interval_in_force();
-	beat->next_due = lg_shared->current_interval == 0
-						 ? 0
-						 : now.mono + lg_shared->current_interval * LG_USECS_PER_MSEC;
+	beat->next_due = next_due(now, rescue != NULL ? rescue->deadline : 0);
 	LWLockRelease(lg_shared->lock);
 }
 
@@ -160,32 +191,55 @@ gauge_locks(const LgLockGraph *graph, LgGauges *gauges)
 	}
 }
 
+/* One turn: collect, decide, publish, act. */
 static void
-collect(LgTime now)
+turn(LgTime now, void *arg)
 {
 	int64 began = lg_clock_read(CLOCK_THREAD_CPUTIME_ID);
 	LgGauges found = {0};
+	LgSessionScan scan = {0, 0};
+	LgSession session;
+	LgRescue *rescue;
 	LgLockGraph *graph;
+	int64 cost;
 
-	found.used = lg_saturation_count(&found.states);
+	begin_beat(now);
 	graph = lg_lock_graph_collect();
 	if (graph != NULL)
 		gauge_locks(graph, &found);
+	rescue = lg_rescue_begin(now, graph, NULL, false);
+	while (lg_sessions_next(&scan, &session))
+	{
+		lg_saturation_add(&found.states, &session);
+		if (rescue != NULL)
+			lg_rescue_consider(rescue, &session);
+	}
+	found.used = scan.used;
+	if (rescue != NULL)
+		lg_rescue_decide(rescue);
 
-	publish(now, &found, graph != NULL ? graph->cut_off : 0,
-			lg_clock_read(CLOCK_THREAD_CPUTIME_ID) - began);
+	publish(now, &found, rescue, graph != NULL ? graph->cut_off : 0);
+	if (rescue != NULL)
+		lg_carry_out(rescue);
+	lg_shared->next_look = lg_pending_tend(lg_clock_now());
+
+	cost = lg_clock_read(CLOCK_THREAD_CPUTIME_ID) - began;
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	lg_shared->beat.last_cost = cost;
+	lg_shared->beat.total_cost += cost;
+	LWLockRelease(lg_shared->lock);
 }
 
 /*
- * Make one pass: collect, and publish.  Waits, interruptibly, while another
- * process makes one.  Needs lg_shared; needs no transaction.  Returns when it
- * began: after that wait, or two passes could change their order.
+ * Do something that only one process may do at a time: a pass, or a part of
+ * one.  Waits, interruptibly, while another process does; work is told the time
+ * after that wait, or two passes could change their order.  Its memory context
+ * is emptied afterwards.  Needs lg_shared; needs no transaction.
  */
-LgTime
-lg_collector_run_pass(void)
+void
+lg_collector_run_alone(void (*work)(LgTime now, void *arg), void *arg)
 {
 	static MemoryContext context = NULL;
-	static LgTime now;
 	MemoryContext caller;
 
 	/* One that keeps its block: pages given back would have to be faulted in again. */
@@ -197,8 +251,7 @@ lg_collector_run_pass(void)
 	caller = MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		now = lg_clock_now();
-		collect(now);
+		work(lg_clock_now(), arg);
 	}
 	PG_FINALLY();
 	{
@@ -207,7 +260,26 @@ lg_collector_run_pass(void)
 		lg_shared_end_pass();
 	}
 	PG_END_TRY();
-	return now;
+
+	/* what a session has begun the collector sees to its end */
+	if (lg_shared->next_look != 0 && lg_shared->collector_pid != MyProcPid)
+		lg_collector_wake();
+}
+
+/*
+ * Make one pass: collect, decide, publish, act.
+ */
+void
+lg_collector_run_pass(void)
+{
+	lg_collector_run_alone(turn, NULL);
+}
+
+/* Between two passes: look how far actions have come. */
+static void
+tend(LgTime now, void *arg)
+{
+	lg_shared->next_look = lg_pending_tend(now);
 }
 
 /* Say in shared memory that we live, or, on the way out, that we do not. */
@@ -260,20 +332,20 @@ lg_collector_wake(void)
 		SetLatch(&proc->procLatch);
 }
 
-/* Sleep until the next pass or the keeper is due, a signal comes or the postmaster dies. */
+/* The earlier of two moments; 0 = never. */
+static int64
+sooner(int64 a, int64 b)
+{
+	return a == 0 ? b : b == 0 ? a : Min(a, b);
+}
+
+/* Sleep until that moment, 0 = for good, or until a signal comes or the postmaster dies. */
 static void
-nap(LgTime last, int64 keeper_due, uint32 wait_event)
+nap(int64 due, uint32 wait_event)
 {
 	int events = WL_LATCH_SET | WL_EXIT_ON_PM_DEATH;
-	int64 due = keeper_due;
 	int64 left = 0;
 
-	if (lg_shared->current_interval != 0)
-	{
-		int64 pass_due = last.mono + lg_shared->current_interval * LG_USECS_PER_MSEC;
-
-		due = due != 0 ? Min(due, pass_due) : pass_due;
-	}
 	if (due != 0)
 	{
 		events |= WL_TIMEOUT;
@@ -282,6 +354,21 @@ nap(LgTime last, int64 keeper_due, uint32 wait_event)
 	(void) WaitLatch(MyLatch, events, (left + LG_USECS_PER_MSEC - 1) / LG_USECS_PER_MSEC,
 					 wait_event);
 	ResetLatch(MyLatch);
+}
+
+/* When a pass has to be made: as planned, or at once because somebody asks; 0 = not by itself. */
+static int64
+pass_due(void)
+{
+	int64 due = lg_shared->beat.next_due;
+
+	if (lg_sample_interval == 0)
+		return 0;
+	if (lg_shared->beat.last_pass.mono == 0)
+		return lg_clock_read(CLOCK_MONOTONIC);
+	if (pg_atomic_read_u32(&lg_shared->pass_wanted) != 0)
+		due = sooner(due, lg_shared->beat.last_pass.mono + SHORTEST_INTERVAL * LG_USECS_PER_MSEC);
+	return due;
 }
 
 /*
@@ -322,7 +409,6 @@ reload_if_asked(void)
 void
 lg_collector_main(Datum arg)
 {
-	LgTime last = {0, 0};
 	uint32 wait_event;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -336,13 +422,21 @@ lg_collector_main(Datum arg)
 
 	for (;;)
 	{
-		int64 now = lg_clock_read(CLOCK_MONOTONIC);
+		int64 due;
+		int64 keeper_due;
 
 		CHECK_FOR_INTERRUPTS();
 		reload_if_asked();
-		if (lg_sample_interval != 0 &&
-			(last.mono == 0 || now - last.mono >= lg_shared->current_interval * LG_USECS_PER_MSEC))
-			last = lg_collector_run_pass();
-		nap(last, lg_keeper_tend(lg_clock_now()), wait_event);
+		keeper_due = lg_keeper_tend(lg_clock_now());
+		due = pass_due();
+		if (due != 0 && lg_clock_read(CLOCK_MONOTONIC) >= due)
+		{
+			pg_atomic_write_u32(&lg_shared->pass_wanted, 0);
+			lg_collector_run_pass();
+		}
+		else if (lg_shared->next_look != 0 &&
+				 lg_clock_read(CLOCK_MONOTONIC) >= lg_shared->next_look)
+			lg_collector_run_alone(tend, NULL);
+		nap(sooner(sooner(pass_due(), lg_shared->next_look), keeper_due), wait_event);
 	}
 }

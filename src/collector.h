@@ -10,7 +10,8 @@
 
 extern void lg_collector_register(void);
 extern void lg_collector_wake(void);
-extern LgTime lg_collector_run_pass(void);
+extern void lg_collector_run_alone(void (*work)(LgTime now, void *arg), void *arg);
+extern void lg_collector_run_pass(void);
 extern PGDLLEXPORT void lg_collector_main(Datum arg);
 
 #endif /* LG_COLLECTOR_H */

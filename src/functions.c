@@ -429,7 +429,7 @@ Datum
 pg_lifeguard_run_pass(PG_FUNCTION_ARGS)
 {
 	lg_shared_require();
-	(void) lg_collector_run_pass();
+	lg_collector_run_pass();
 	PG_RETURN_VOID();
 }
 

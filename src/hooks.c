@@ -2,7 +2,8 @@
  * hooks.c
  *		What runs inside other people's backends: once, when they log in.
  *
- * Locking: none.
+ * Locking: lg_shared->lock for a moment when the pool is fuller than a policy
+ * wants it.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -13,10 +14,28 @@
 #include "miscadmin.h"
 #include "replication/walsender.h"
 
+#include "collector.h"
 #include "farewell.h"
 #include "hooks.h"
+#include "saturation.h"
+#include "shared.h"
 
 static ClientAuthentication_hook_type prev_client_authentication_hook = NULL;
+
+/*
+ * Whoever finds the pool fuller than a policy wants it does not leave it to the
+ * collector's interval.
+ */
+static void
+report_fullness(void)
+{
+	uint32 mark = pg_atomic_read_u32(&lg_shared->wake_above);
+
+	if (mark == 0 || lg_saturation_used() <= (int) mark)
+		return;
+	pg_atomic_write_u32(&lg_shared->pass_wanted, 1);
+	lg_collector_wake();
+}
 
 /* An authenticated client session begins to listen; a walsender never does. */
 static void
@@ -26,7 +45,10 @@ after_authentication(Port *port, int status)
 		prev_client_authentication_hook(port, status);
 
 	if (status == STATUS_OK && !am_walsender)
+	{
 		lg_farewell_install();
+		report_fullness();
+	}
 }
 
 /*

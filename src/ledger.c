@@ -76,6 +76,14 @@ lg_ledger_add(const LgLedgerEntry *entry)
 	return number;
 }
 
+/* A change that has to reach the table.  The caller holds the lock. */
+static void
+note_change(LgLedgerEntry *entry)
+{
+	lg_shared->ledger_unflushed += !is_unflushed(entry);
+	entry->revision++;
+}
+
 /* Begin to change an entry; NULL if it has been pushed out.  end_change() in every case. */
 static LgLedgerEntry *
 begin_change(uint64 number)
@@ -85,10 +93,7 @@ begin_change(uint64 number)
 	LWLockAcquire(lg_shared->ledger_lock, LW_EXCLUSIVE);
 	entry = lg_ring_get(lg_shared->ledger, number);
 	if (entry != NULL)
-	{
-		lg_shared->ledger_unflushed += !is_unflushed(entry);
-		entry->revision++;
-	}
+		note_change(entry);
 	return entry;
 }
 
@@ -117,16 +122,65 @@ lg_ledger_finish(uint64 number, const char *outcome, TimestampTz at, int waiters
 }
 
 /*
- * Count one more of the same in the same episode.
+ * Say that a signal of another kind has gone out, and nothing is known of it.
  */
 void
-lg_ledger_repeat(uint64 number)
+lg_ledger_signalled(uint64 number, const char *signal)
 {
 	LgLedgerEntry *entry = begin_change(number);
 
 	if (entry != NULL)
-		entry->repeats++;
+	{
+		strlcpy(entry->signal, signal, sizeof(entry->signal));
+		strlcpy(entry->outcome, "signalled", LG_OUTCOME_SIZE);
+		entry->outcome_at = 0;
+	}
 	end_change();
+}
+
+/*
+ * Write over an entry what is true of the same policy and episode now, counting
+ * it as a repeat.  Returns false if it has been pushed out meanwhile.
+ */
+bool
+lg_ledger_replace(uint64 number, const LgLedgerEntry *now)
+{
+	LgLedgerEntry *entry = begin_change(number);
+
+	if (entry != NULL)
+	{
+		LgLedgerEntry was = *entry;
+
+		*entry = *now;
+		entry->boot = was.boot;
+		entry->number = was.number;
+		entry->revision = was.revision;
+		entry->flushed = was.flushed;
+		entry->notified = false; /* a new outcome is news */
+		entry->repeats = was.repeats + 1;
+	}
+	end_change();
+	return entry != NULL;
+}
+
+/*
+ * Count one more of the same in the same episode.  Only numbers that double
+ * make it worth writing to the table again: an episode may last for days.
+ */
+void
+lg_ledger_repeat(uint64 number)
+{
+	LgLedgerEntry *entry;
+
+	LWLockAcquire(lg_shared->ledger_lock, LW_EXCLUSIVE);
+	entry = lg_ring_get(lg_shared->ledger, number);
+	if (entry != NULL)
+	{
+		entry->repeats++;
+		if ((entry->repeats & (entry->repeats - 1)) == 0)
+			note_change(entry);
+	}
+	LWLockRelease(lg_shared->ledger_lock);
 }
 
 /*

@@ -64,6 +64,8 @@ typedef struct LgLedgerEntry
 extern Size lg_ledger_size(void);
 extern uint64 lg_ledger_add(const LgLedgerEntry *entry);
 extern void lg_ledger_finish(uint64 number, const char *outcome, TimestampTz at, int waiters_freed);
+extern void lg_ledger_signalled(uint64 number, const char *signal);
+extern bool lg_ledger_replace(uint64 number, const LgLedgerEntry *now);
 extern void lg_ledger_repeat(uint64 number);
 extern void lg_ledger_name_relation(uint64 number, const char *name);
 extern bool lg_ledger_copy(uint64 number, LgLedgerEntry *entry);

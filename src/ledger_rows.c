@@ -62,7 +62,7 @@ lg_ledger_rows_add(LgRows *rows, const LgLedgerEntry *entry, bool may_see)
 	query = may_see ? lg_texts_to_local(entry->query, entry->databaseid) : NULL;
 	lg_rows_add_text(rows, may_see ? query : "<insufficient privilege>");
 	lg_rows_add_text(rows, may_see ? lg_texts_query_tags(query) : NULL);
-	lg_rows_add_text(rows, entry->signal);
+	lg_rows_add_text(rows, entry->signal[0] ? entry->signal : NULL);
 	lg_rows_add_text(rows, entry->outcome);
 	lg_rows_add_time(rows, entry->outcome_at);
 	lg_rows_add_int(rows, entry->repeats);

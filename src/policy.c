@@ -11,7 +11,9 @@
  * something protects it, is told apart: that is harm somebody should know of.
  *
  * Texts are compared byte by byte, as PostgreSQL's LIKE does it in the "C"
- * collation.
+ * collation.  Texts and held locks cost more to get than the rest: a caller may
+ * leave them out (NULL, -1), then what asks for them is taken as fulfilled, and
+ * a hit has to be decided again with them.
  *
  * Locking: none.
  *-------------------------------------------------------------------------
@@ -27,6 +29,8 @@
 
 #include "clock.h"
 #include "policy.h"
+
+#define UNTIL_HEARD (2 * LG_USECS_PER_MSEC)
 
 static const char *const target_names[LG_TARGETS] = {
 	"idle in transaction", "idle",			 "active",
@@ -240,6 +244,20 @@ means(const LgPolicy *policy, const LgFacts *facts)
 }
 
 /*
+ * The age, in microseconds, that has to be exceeded.  A client hears that its
+ * session is idle a moment after the server has noted it, and counts from there:
+ * that moment is not the client's fault.
+ */
+int64
+lg_policy_limit(const LgPolicy *policy)
+{
+	bool idles =
+		policy->target == LG_TARGET_IDLE || policy->target == LG_TARGET_IDLE_IN_TRANSACTION;
+
+	return policy->min_duration + (idles ? UNTIL_HEARD : 0);
+}
+
+/*
  * Since when the age counts that min_duration limits; 0 = unknown.  What was
  * gained by a jump of the clock does not count.
  */
@@ -253,8 +271,10 @@ lg_policy_age_start(const LgPolicy *policy, const LgFacts *facts, const LgServer
 	{
 		case LG_TARGET_IDLE_IN_TRANSACTION:
 		case LG_TARGET_IDLE:
-		case LG_TARGET_BLOCKER:
 			start = session->state_change;
+			break;
+		case LG_TARGET_BLOCKER: /* as long as it waits itself, somebody else is to blame */
+			start = Max(session->state_change, facts->last_waiting);
 			break;
 		case LG_TARGET_STALLED_CLIENT:
 			start = facts->stalled_since;
@@ -391,6 +411,8 @@ check_filters(const LgPolicy *policy, const LgFacts *facts)
 			return LG_WHY_GID;
 		return LG_WHY_HIT;
 	}
+	if (facts->application_name == NULL)
+		return LG_WHY_HIT; /* to be decided again */
 	if ((gives(policy, LG_FILTER_APPLICATIONS) &&
 		 !fits_text(policy, LG_FILTER_APPLICATIONS, facts->application_name)) ||
 		(gives(policy, LG_FILTER_EXCEPT_APPLICATIONS) &&
@@ -465,9 +487,9 @@ check_idle(const LgPolicy *policy, const LgFacts *facts)
 {
 	if (policy->target != LG_TARGET_IDLE)
 		return LG_WHY_HIT;
-	if (!policy->include_lock_holders && facts->locks_held != 0)
+	if (!policy->include_lock_holders && facts->locks_held > 0)
 		return LG_WHY_HOLDS_LOCKS;
-	if (!policy->include_listeners && listens(facts->query))
+	if (!policy->include_listeners && facts->query != NULL && listens(facts->query))
 		return LG_WHY_LISTENS;
 	return LG_WHY_HIT;
 }
@@ -520,7 +542,7 @@ lg_policy_decide(const LgPolicy *policy, const LgFacts *facts, const LgServerFac
 
 	/* exactly at the limit is still allowed */
 	start = lg_policy_age_start(policy, facts, server);
-	if (start == 0 || lg_clock_age(start, server->now) <= policy->min_duration)
+	if (start == 0 || lg_clock_age(start, server->now) <= lg_policy_limit(policy))
 		return LG_WHY_YOUNG;
 	if ((why = check_harm(policy, facts, server)) != LG_WHY_HIT ||
 		(why = check_idle(policy, facts)) != LG_WHY_HIT)

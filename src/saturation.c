@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "storage/proc.h"
 
 #include "compat.h"
 #include "saturation.h"
@@ -56,6 +57,22 @@ lg_saturation_count(LgStateCounts *counts)
 	while (lg_sessions_next(&scan, &session))
 		lg_saturation_add(counts, &session);
 	return scan.used;
+}
+
+/*
+ * How many regular slots are taken, those still starting included.
+ */
+int
+lg_saturation_used(void)
+{
+	int used = 0;
+
+	for (int slot = 0; slot < MaxConnections; slot++)
+	{
+		if (ProcGlobal->allProcs[slot].procLatch.owner_pid != 0)
+			used++;
+	}
+	return used;
 }
 
 /*

@@ -11,6 +11,7 @@
 
 extern void lg_saturation_add(LgStateCounts *counts, const LgSession *session);
 extern int lg_saturation_count(LgStateCounts *counts);
+extern int lg_saturation_used(void);
 extern int lg_saturation_usable(void);
 extern void lg_saturation_note_high_water(LgGauges *gauges, int used, TimestampTz now);
 

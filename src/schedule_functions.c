@@ -28,7 +28,9 @@ parse_or_fail(const char *column, text *argument, LgCron *crons)
 
 	if (!lg_schedule_parse(value, crons, LG_MAX_CRONS, &n, &problem))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid %s \"%s\": %s", column, value, problem)));
+						errmsg("invalid %s \"%s\": %s", column, value, problem),
+						errhint("The fields are minute, hour, day of month, month and weekday; "
+								"\"0 0 * * *\" is the first minute of each day.")));
 	return n;
 }
 

@@ -12,7 +12,9 @@
 #include <limits.h>
 
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "utils/guc.h"
+#include "utils/varlena.h"
 
 #include "settings.h"
 
@@ -20,14 +22,33 @@
 
 int lg_sample_interval = 1000;
 int lg_fast_interval = 100;
+int lg_max_policies = 64;
+int lg_max_ledger = 1024;
 bool lg_enforce = true;
 bool lg_notify = false;
 int lg_flush_interval = 1000;
 int lg_ledger_retention = 365;
-int lg_max_policies = 64;
-int lg_max_ledger = 1024;
+int lg_max_actions_per_minute = 60;
+char *lg_protected_roles = NULL;
+char *lg_protected_applications = NULL;
 
 static char *database = NULL;
+
+/* A list that could not be taken apart would protect nobody. */
+static bool
+check_list(char **newval, void **extra, GucSource source)
+{
+	char *copy = pstrdup(*newval);
+	List *names;
+	bool fine = SplitGUCList(copy, ',', &names);
+
+	if (!fine)
+		GUC_check_errdetail("List syntax is invalid.");
+	else
+		list_free(names);
+	pfree(copy);
+	return fine;
+}
 
 /*
  * Define the settings and reserve their prefix, so that a misspelt one is
@@ -48,14 +69,32 @@ lg_settings_define(void)
 							&lg_fast_interval, 100, 10, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL,
 							NULL, NULL);
 
-	DefineCustomBoolVariable("pg_lifeguard.enforce", "Allows sessions to be signalled.",
-							 "When off, nobody is cancelled or terminated, not even by hand.",
-							 &lg_enforce, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
-
 	DefineCustomStringVariable("pg_lifeguard.database",
 							   "Sets the database whose policies are in force.",
 							   "An empty string stands for \"postgres\".", &database, HOME_DATABASE,
 							   PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("pg_lifeguard.enforce", "Allows sessions to be signalled.",
+							 "When off, nobody is cancelled or terminated, not even by hand.",
+							 &lg_enforce, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable(
+		"pg_lifeguard.max_actions_per_minute",
+		"Sets how many sessions all policies together may signal in a minute.",
+		"Zero stands for no limit. Policies with connections_above or victim_order \"all but "
+		"oldest\" are not counted.",
+		&lg_max_actions_per_minute, 60, 0, INT_MAX, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomStringVariable(
+		"pg_lifeguard.protected_roles", "Sets the roles whose members' sessions no policy acts on.",
+		NULL, &lg_protected_roles, "", PGC_SIGHUP, GUC_LIST_INPUT, check_list, NULL, NULL);
+
+	DefineCustomStringVariable(
+		"pg_lifeguard.protected_applications",
+		"Sets the applications whose sessions no policy acts on.",
+		"Exact names, or a role and a name with a slash between; any session may claim any name.",
+		&lg_protected_applications, "pg_dump, pg_dumpall, pg_basebackup", PGC_SIGHUP,
+		GUC_LIST_INPUT, check_list, NULL, NULL);
 
 	DefineCustomIntVariable("pg_lifeguard.flush_interval",
 							"Sets how long a ledger entry may wait to be written to its table.",

@@ -18,6 +18,10 @@ extern int lg_ledger_retention; /* days until it is deleted; 0 = never */
 extern int lg_max_policies; /* policies that fit into shared memory */
 extern int lg_max_ledger;	/* ledger entries in shared memory */
 
+extern int lg_max_actions_per_minute; /* over all policies; 0 = no limit */
+extern char *lg_protected_roles;	  /* lists, as SplitGUCList() takes them */
+extern char *lg_protected_applications;
+
 extern void lg_settings_define(void);
 extern const char *lg_settings_home_database(void);
 

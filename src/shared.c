@@ -16,9 +16,13 @@
 #include "storage/shmem.h"
 #include "utils/wait_event.h"
 
+#include "brakes.h"
 #include "compat.h"
 #include "ledger.h"
 #include "ledger_file.h"
+#include "policies.h"
+#include "rescue.h"
+#include "pending.h"
 #include "settings.h"
 #include "shared.h"
 
@@ -29,17 +33,35 @@ LgShared *lg_shared = NULL;
 static shmem_request_hook_type prev_shmem_request_hook = NULL;
 static shmem_startup_hook_type prev_shmem_startup_hook = NULL;
 
-/* The struct with its notes; ledger and policies lie behind it. */
+/*
+ * Lay out the segment: the struct with its notes, then what it points to.
+ * Returns its size; with base NULL nothing else is done.
+ */
 static Size
-struct_size(void)
+lay_out(char *base)
 {
-	return MAXALIGN(add_size(offsetof(LgShared, notes), mul_size(sizeof(LgNote), MaxConnections)));
-}
+	Size notes =
+		MAXALIGN(add_size(offsetof(LgShared, notes), mul_size(sizeof(LgNote), MaxConnections)));
+	Size ledger = notes;
+	Size policies = add_size(ledger, lg_ledger_size());
+	Size states = add_size(policies, lg_policies_size());
+	Size marks = add_size(states, lg_policy_states_size());
+	Size stalls = add_size(marks, lg_episode_marks_size());
+	Size last_waits = add_size(stalls, lg_stalls_size());
+	Size pendings = add_size(last_waits, lg_last_waits_size());
+	Size end = add_size(pendings, lg_pending_size());
 
-static Size
-shared_size(void)
-{
-	return add_size(add_size(struct_size(), lg_ledger_size()), lg_policies_size());
+	if (base != NULL)
+	{
+		lg_shared->ledger = (LgRing *) (base + ledger);
+		lg_shared->policies = (LgPolicySet *) (base + policies);
+		lg_shared->states = (LgPolicyState *) (base + states);
+		lg_shared->marks = (LgEpisodeMark *) (base + marks);
+		lg_shared->stalls = (LgStall *) (base + stalls);
+		lg_shared->last_waits = (LgLastWait *) (base + last_waits);
+		lg_shared->pendings = (LgPending *) (base + pendings);
+	}
+	return end;
 }
 
 static void
@@ -48,7 +70,7 @@ request_shared(void)
 	if (prev_shmem_request_hook)
 		prev_shmem_request_hook();
 
-	RequestAddinShmemSpace(shared_size());
+	RequestAddinShmemSpace(lay_out(NULL));
 	RequestNamedLWLockTranche(TRANCHE_NAME, 3);
 }
 
@@ -61,23 +83,23 @@ create_or_attach_shared(void)
 		prev_shmem_startup_hook();
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
-	lg_shared = ShmemInitStruct("pg_lifeguard", shared_size(), &found);
+	lg_shared = ShmemInitStruct("pg_lifeguard", lay_out(NULL), &found);
 	if (!found)
 	{
 		LWLockPadded *locks = GetNamedLWLockTranche(TRANCHE_NAME);
 
-		memset(lg_shared, 0, shared_size());
-		lg_shared->size = shared_size();
+		memset(lg_shared, 0, lay_out(NULL));
+		lg_shared->size = lay_out((char *) lg_shared);
 		lg_shared->created_at = GetCurrentTimestamp();
 		lg_shared->lock = &locks[0].lock;
 		lg_shared->ledger_lock = &locks[1].lock;
-		lg_shared->ledger = (LgRing *) ((char *) lg_shared + struct_size());
-		lg_ring_init(lg_shared->ledger, lg_max_ledger, sizeof(LgLedgerEntry));
 		lg_shared->policies_lock = &locks[2].lock;
-		lg_shared->policies =
-			(LgPolicySet *) ((char *) lg_shared + struct_size() + lg_ledger_size());
+		lg_ring_init(lg_shared->ledger, lg_max_ledger, sizeof(LgLedgerEntry));
 		lg_policies_init(lg_shared->policies);
+		lg_brakes_restore();
 		pg_atomic_init_u32(&lg_shared->policies_changed, 0);
+		pg_atomic_init_u32(&lg_shared->wake_above, 0);
+		pg_atomic_init_u32(&lg_shared->pass_wanted, 0);
 		ConditionVariableInit(&lg_shared->pass_free);
 		for (int slot = 0; slot < MaxConnections; slot++)
 			pg_atomic_init_u32(&lg_shared->notes[slot].state, LG_NOTE_FREE);

@@ -8,11 +8,14 @@
 
 #include "clock.h"
 #include "farewell.h"
+#include "limits.h"
 #include "policies.h"
 #include "port/atomics.h"
 #include "ring.h"
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
+
+#define LG_PAUSE_REASON 256
 
 /* Client sessions by state; whoever is in no group has no state (yet). */
 typedef struct LgStateCounts
@@ -71,8 +74,13 @@ typedef struct LgShared
 	LWLock *lock;
 	LWLock *ledger_lock;
 	LWLock *policies_lock;
-	LgRing *ledger;		   /* of LgLedgerEntry; guarded by ledger_lock */
-	LgPolicySet *policies; /* guarded by policies_lock */
+	LgRing *ledger;				   /* of LgLedgerEntry; guarded by ledger_lock */
+	LgPolicySet *policies;		   /* guarded by policies_lock */
+	struct LgPolicyState *states;  /* by place in the set; see rescue.h */
+	struct LgEpisodeMark *marks;   /* by place and connection slot; see rescue.h */
+	struct LgStall *stalls;		   /* by connection slot; see rescue.h */
+	struct LgLastWait *last_waits; /* likewise */
+	struct LgPending *pendings;	   /* actions under way; see pending.h */
 	Size size;
 	TimestampTz created_at; /* stands for this life of the shared memory */
 
@@ -93,11 +101,16 @@ typedef struct LgShared
 	int collector_starts;
 	int sample_interval; /* as the collector has them in force, in ms */
 	int fast_interval;
-	int current_interval; /* the one of the two it now keeps; 0 = on demand */
+	int current_interval; /* the one it now keeps; 0 = on demand */
+	int64 shortest_limit; /* of policies in force, in ms; 0 = none */
+	bool near_mark;		  /* few slots below a policy's connections_above */
 	LgHeartbeat beat;
 	LgGauges gauges;
-	TimestampTz reset_at; /* of the last lifeguard.reset(); 0 = never */
-	pid_t pass_owner;	  /* who makes a pass now; 0 = nobody */
+	TimestampTz reset_at;	  /* of the last lifeguard.reset(); 0 = never */
+	pid_t pass_owner;		  /* who makes a pass now; 0 = nobody */
+	LgLimiter actions;		  /* of all policies that max_actions_per_minute counts */
+	TimestampTz paused_until; /* by lifeguard.pause(); 0 or past = not paused */
+	char pause_reason[LG_PAUSE_REASON];
 	LgKeeperNews keeper;
 
 	/*
@@ -105,6 +118,17 @@ typedef struct LgShared
 	 * to lifeguard.policy in the home database has been committed, or prepared.
 	 */
 	pg_atomic_uint32 policies_changed;
+
+	/*
+	 * Likewise.  wake_above: a session that logs in and finds more slots taken
+	 * than that wakes the collector; 0 = nobody need.  pass_wanted: 1 when
+	 * whoever set the collector's latch wants a pass.
+	 */
+	pg_atomic_uint32 wake_above;
+	pg_atomic_uint32 pass_wanted;
+
+	/* Written by whoever makes a pass, read by the collector without a lock. */
+	int64 next_look; /* monotonic: when actions under way are to be looked at; 0 = none are */
 
 	/* Guards itself; signalled when pass_owner becomes 0. */
 	ConditionVariable pass_free;

@@ -430,14 +430,21 @@ CREATE FUNCTION lifeguard.policy_check() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	problem record;
+	sentence text;
+	given text;
 BEGIN
 	SELECT p.* INTO problem FROM lifeguard.policy_problems(NEW) p LIMIT 1;
 	IF FOUND THEN
-		RAISE check_violation USING
-			MESSAGE = format('column "%s" of policy%s must %s', problem.column_name,
-							 ' "' || CASE WHEN problem.column_name <> 'name' THEN NEW.name END || '"',
-							 problem.must),
-			DETAIL = coalesce('It is "' || left(problem.got, 200) || '".', 'It is null.'),
+		sentence := format('column "%s" of policy%s must %s', problem.column_name,
+						   ' "' || CASE WHEN problem.column_name <> 'name' THEN NEW.name END || '"',
+						   problem.must);
+		given := coalesce('It is "' || left(problem.got, 200) || '".', 'It is null.');
+		IF problem.column_name IN ('schedule', 'except_schedule') THEN
+			RAISE check_violation USING MESSAGE = sentence, DETAIL = given,
+				HINT = 'The fields are minute, hour, day of month, month and weekday; "0 0 * * *" is the first minute of each day.',
+				SCHEMA = 'lifeguard', TABLE = 'policy', COLUMN = problem.column_name;
+		END IF;
+		RAISE check_violation USING MESSAGE = sentence, DETAIL = given,
 			SCHEMA = 'lifeguard', TABLE = 'policy', COLUMN = problem.column_name;
 	END IF;
 	IF NEW.owner IS NULL THEN

@@ -1,0 +1,174 @@
+/*-------------------------------------------------------------------------
+ * brakes.c
+ *		lifeguard.pause() and lifeguard.resume().
+ *
+ * While everything is paused policies only rehearse; calls by hand still work.
+ * A pause ends by itself.  It has to outlive a restart and a crash, for it is
+ * called before a migration that must not be disturbed, so it lies in a small
+ * file as well, which is written before the pause counts.
+ *
+ * Locking: lg_shared->lock for a moment; resume() makes a pass of its own, since
+ * it changes what only passes may change.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <unistd.h>
+
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/fd.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "brakes.h"
+#include "policy.h"
+#include "rescue.h"
+#include "settings.h"
+#include "shared.h"
+
+PG_FUNCTION_INFO_V1(pg_lifeguard_pause);
+PG_FUNCTION_INFO_V1(pg_lifeguard_resume);
+
+#define PAUSE_FILE PGSTAT_STAT_PERMANENT_DIRECTORY "/pg_lifeguard.pause"
+#define PAUSE_MAGIC 0x4c475031
+#define LONGEST_PAUSE (366 * USECS_PER_DAY)
+
+/* What the file holds. */
+typedef struct PauseRecord
+{
+	uint32 magic;
+	uint32 size;
+	TimestampTz until;
+	char reason[LG_PAUSE_REASON];
+} PauseRecord;
+
+/*
+ * Take up a pause that was in force when the server stopped.  Called once, in
+ * the postmaster, when shared memory is created.  What cannot be read is said
+ * in the log and left.
+ */
+void
+lg_brakes_restore(void)
+{
+	PauseRecord record;
+	FILE *file = AllocateFile(PAUSE_FILE, PG_BINARY_R);
+
+	if (file == NULL)
+	{
+		if (errno != ENOENT)
+			ereport(LOG, (errcode_for_file_access(),
+						  errmsg("could not read file \"%s\": %m", PAUSE_FILE)));
+		return;
+	}
+	if (fread(&record, sizeof(record), 1, file) != 1 || record.magic != PAUSE_MAGIC ||
+		record.size != sizeof(record))
+		ereport(LOG, (errmsg("ignoring invalid file \"%s\"", PAUSE_FILE)));
+	else if (record.until > GetCurrentTimestamp())
+	{
+		lg_shared->paused_until = record.until;
+		strlcpy(lg_shared->pause_reason, record.reason, LG_PAUSE_REASON);
+	}
+	FreeFile(file);
+}
+
+/* Write the file, so that it is there, whole, when this returns. */
+static void
+write_file(const PauseRecord *record)
+{
+	char temporary[MAXPGPATH];
+	FILE *file;
+
+	snprintf(temporary, sizeof(temporary), "%s.%d.tmp", PAUSE_FILE, MyProcPid);
+	file = AllocateFile(temporary, PG_BINARY_W);
+	if (file == NULL)
+		ereport(ERROR,
+				(errcode_for_file_access(), errmsg("could not create file \"%s\": %m", temporary)));
+	if (fwrite(record, sizeof(*record), 1, file) != 1 || FreeFile(file) != 0)
+	{
+		int save_errno = errno;
+
+		unlink(temporary);
+		errno = save_errno;
+		ereport(ERROR,
+				(errcode_for_file_access(), errmsg("could not write file \"%s\": %m", temporary)));
+	}
+	(void) durable_rename(temporary, PAUSE_FILE, ERROR);
+}
+
+/*
+ * lifeguard.pause(duration, reason): policies only rehearse for that long.
+ * Returns until when.  A second pause replaces the first.  Raises errors for a
+ * duration or reason that is none, while not preloaded, and when the file cannot
+ * be written; then nothing is paused.
+ */
+Datum
+pg_lifeguard_pause(PG_FUNCTION_ARGS)
+{
+	PauseRecord record = {.magic = PAUSE_MAGIC, .size = sizeof(PauseRecord)};
+	TimestampTz now = GetCurrentTimestamp();
+	char *reason;
+
+	lg_shared_require();
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("duration and reason must not be null")));
+	reason = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	if (reason[strspn(reason, " \t\r\n")] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("reason must not be empty"),
+				 errhint("It is shown in lifeguard.policy_status.")));
+	if (strlen(reason) >= LG_PAUSE_REASON)
+		ereport(ERROR, (errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION), errmsg("reason is too long"),
+						errdetail("It has %d bytes; the limit is %d.", (int) strlen(reason),
+								  LG_PAUSE_REASON - 1)));
+	record.until = DatumGetTimestampTz(
+		DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(0)));
+	if (record.until <= now || record.until > now + LONGEST_PAUSE)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("duration must be greater than 0 and at most 366 days"),
+						errhint("pg_lifeguard.enforce = off stops all action for good.")));
+	strlcpy(record.reason, reason, LG_PAUSE_REASON);
+
+	write_file(&record);
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	lg_shared->paused_until = record.until;
+	strlcpy(lg_shared->pause_reason, record.reason, LG_PAUSE_REASON);
+	LWLockRelease(lg_shared->lock);
+
+	ereport(LOG, (errmsg("policies paused by role \"%s\" until %s",
+						 GetUserNameFromId(GetUserId(), false), timestamptz_to_str(record.until)),
+				  errdetail("Reason: %s", reason), errhidestmt(true), errhidecontext(true)));
+	PG_RETURN_TIMESTAMPTZ(record.until);
+}
+
+/*
+ * lifeguard.resume(): end a pause, and those of all breakers.  Waits for a pass
+ * that is being made.
+ */
+Datum
+pg_lifeguard_resume(PG_FUNCTION_ARGS)
+{
+	lg_shared_require();
+	if (unlink(PAUSE_FILE) != 0 && errno != ENOENT)
+		ereport(ERROR, (errcode_for_file_access(),
+						errmsg("could not remove file \"%s\": %m", PAUSE_FILE)));
+
+	lg_shared_begin_pass();
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	lg_shared->paused_until = 0;
+	lg_shared->pause_reason[0] = '\0';
+	for (int place = 0; place < lg_max_policies; place++)
+	{
+		lg_shared->states[place].paused_until = 0;
+		lg_shared->states[place].fruitless = 0;
+	}
+	LWLockRelease(lg_shared->lock);
+	lg_shared_end_pass();
+
+	ereport(LOG, (errmsg("policies resumed by role \"%s\"", GetUserNameFromId(GetUserId(), false)),
+				  errhidestmt(true), errhidecontext(true)));
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,341 @@
+/*-------------------------------------------------------------------------
+ * carry_out.c
+ *		Carry out what was decided: record it, say it, begin it.
+ *
+ * Every verdict that concerns anybody has one entry in the ledger per policy and
+ * episode, written before a signal goes out; when the same is decided again, the
+ * entry counts it.  Policies that are stronger come first: of two that hit one
+ * session one acts, and the other finds it acted on.
+ *
+ * Locking: what ledger.c, pending.c and lock_graph.c take.  The caller makes a
+ * pass (lg_shared_begin_pass).
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+
+#include "carry_out.h"
+#include "ledger.h"
+#include "lock_roots.h"
+#include "pending.h"
+#include "rights.h"
+#include "sessions.h"
+#include "settings.h"
+#include "shared.h"
+
+#define MAX_NEW_ENTRIES 32 /* in one pass, about sessions on which nobody acts */
+
+/* The strongest of the modes in a mask, as pg_locks names it. */
+static const char *
+strongest_mode(LOCKMASK mask)
+{
+	LOCKMODE mode = 0;
+
+	for (LOCKMODE m = 1; m <= MaxLockMode; m++)
+	{
+		if ((mask & LOCKBIT_ON(m)) != 0)
+			mode = m;
+	}
+	return GetLockmodeName(DEFAULT_LOCKMETHOD, mode);
+}
+
+/* A waiter in the queue of a lock whose relation is to be named. */
+static const LgLockWaiter *
+waiter_to_ask(const LgLockGraph *graph, const LgLockNode *node)
+{
+	if (node->first_waiter >= 0)
+		return &graph->waiters[node->first_waiter];
+	if (node->contended_lock >= 0 && graph->locks[node->contended_lock].n_waiters > 0)
+		return &graph->waiters[graph->locks[node->contended_lock].first_waiter];
+	return NULL;
+}
+
+/* Whom the candidate blocks, and on what. */
+static void
+record_harm(LgLedgerEntry *entry, const LgRescue *rescue, const LgCandidate *candidate,
+			StringInfo reason)
+{
+	const LgLockGraph *graph = rescue->graph;
+	const LgLockNode *node;
+	const LgLockWaiter *waiter;
+	LgAwaitedRow row;
+	int *blocked;
+
+	entry->blocked_total = candidate->facts.blocked_total;
+	if (candidate->node < 0)
+		return;
+	node = &graph->nodes[candidate->node];
+	if (entry->blocked_total > 0)
+	{
+		int n;
+
+		blocked = palloc(sizeof(int) * graph->n_nodes);
+		n = lg_lock_roots_find_blocked(graph, candidate->node, blocked);
+		entry->n_blocked_pids = Min(n, LG_LEDGER_PIDS);
+		for (int i = 0; i < entry->n_blocked_pids; i++)
+			entry->blocked_pids[i] = graph->nodes[blocked[i]].pid;
+		pfree(blocked);
+	}
+	if (node->held != 0 && node->awaited != 0)
+		appendStringInfo(reason, "; %s held, %s awaited", strongest_mode(node->held),
+						 strongest_mode(node->awaited));
+
+	waiter = waiter_to_ask(graph, node);
+	if (waiter == NULL)
+		return;
+	lg_lock_graph_awaited_row(graph, waiter, &row);
+	if (OidIsValid(row.relation))
+	{
+		entry->relation = row.relation;
+		entry->relation_databaseid = row.databaseid;
+	}
+}
+
+/* Everything about a candidate, for the ledger. */
+static void
+fill_entry(LgLedgerEntry *entry, const LgRescue *rescue, const LgCandidate *candidate)
+{
+	const LgPolicy *policy = &candidate->local->policy;
+	const LgSession *session = candidate->session;
+	const LgFacts *facts = &candidate->facts;
+	const char *state = lg_sessions_state_name(session->state);
+	StringInfoData reason;
+
+	memset(entry, 0, sizeof(LgLedgerEntry));
+	initStringInfo(&reason);
+	appendStringInfoString(&reason, lg_policy_describe(policy, facts, &rescue->server, LG_WHY_HIT));
+	record_harm(entry, rescue, candidate, &reason);
+
+	entry->at = rescue->now.wall;
+	entry->backend_start = session->backend_start;
+	entry->state_age = lg_clock_age(session->state_change, rescue->now.wall);
+	entry->pid = session->pid;
+	entry->userid = session->userid;
+	entry->databaseid = session->databaseid;
+	entry->writer_databaseid = session->databaseid;
+	entry->on_standby = rescue->server.standby;
+	entry->repeats = 1;
+	entry->waiters_freed = -1;
+	strlcpy(entry->policy, policy->name, NAMEDATALEN);
+	strlcpy(entry->target, lg_policy_target_name(policy->target), sizeof(entry->target));
+	strlcpy(entry->action, lg_policy_action_name(policy->action), sizeof(entry->action));
+	if (state != NULL)
+		strlcpy(entry->state, state, sizeof(entry->state));
+	strlcpy(entry->usename, lg_rights_role_name(session->userid), NAMEDATALEN);
+	strlcpy(entry->datname, lg_rights_database_name(session->databaseid), NAMEDATALEN);
+	if (facts->application_name != NULL)
+	{
+		strlcpy(entry->application_name, facts->application_name, NAMEDATALEN);
+		memcpy(&entry->client_addr, facts->client_addr, sizeof(SockAddr));
+		strlcpy(entry->query, facts->query, LG_LEDGER_QUERY);
+	}
+	strlcpy(entry->reason, reason.data, LG_LEDGER_REASON);
+}
+
+/* Only ASCII: the victim's encoding is not ours to know. */
+static void
+copy_ascii(char *target, Size size, const char *text)
+{
+	strlcpy(target, text, size);
+	for (char *c = target; *c != '\0'; c++)
+	{
+		if (IS_HIGHBIT_SET(*c))
+			*c = '?';
+	}
+}
+
+/* What the client can do about it. */
+static const char *
+hint_for(LgTarget target)
+{
+	switch (target)
+	{
+		case LG_TARGET_IDLE_IN_TRANSACTION:
+			return "Commit or roll back before the program waits for anything else; connect again "
+				   "and repeat the transaction if it is still needed.";
+		case LG_TARGET_IDLE:
+			return "Connect again when there is something to do, or use a connection pool.";
+		case LG_TARGET_STALLED_CLIENT:
+			return "Read results and send data as they come; connect again and repeat the "
+				   "statement if it is still needed.";
+		case LG_TARGET_WAITER:
+		case LG_TARGET_QUEUED_DDL:
+			return "Repeat the statement when the lock is free, with lock_timeout set.";
+		default:
+			return "Repeat it if it is still needed, in shorter steps if that can be done.";
+	}
+}
+
+static void
+compose_reason(LgReason *reason, const LgLedgerEntry *entry, const LgPolicy *policy)
+{
+	copy_ascii(reason->detail, LG_DETAIL_SIZE,
+			   psprintf("pg_lifeguard acted on this session under policy \"%s\": %s.", policy->name,
+						entry->reason));
+	copy_ascii(reason->hint, LG_HINT_SIZE, hint_for(policy->target));
+}
+
+/* The line in the server log. */
+static void
+write_log(const LgCandidate *candidate, const LgLedgerEntry *entry, bool rehearsal)
+{
+	const LgPolicy *policy = &candidate->local->policy;
+	static const char *const does[] = {"logs", "cancels", "cancels", "terminates"};
+	static const char *const would[] = {"would act on", "would cancel", "would cancel",
+										"would terminate"};
+
+	ereport(LOG, (errmsg("policy \"%s\" %s session with PID %d", policy->name,
+						 rehearsal ? would[policy->action] : does[policy->action], entry->pid),
+				  errdetail("Role \"%s\", database \"%s\", application \"%s\": %s.", entry->usename,
+							entry->datname, entry->application_name, entry->reason),
+				  errhidestmt(true), errhidecontext(true)));
+}
+
+/* How the ledger words that somebody is spared. */
+static const char *
+outcome_of(const LgRescue *rescue, const LgCandidate *candidate)
+{
+	switch (candidate->why)
+	{
+		case LG_WHY_OVER_LIMIT:
+			return "over limit";
+		case LG_WHY_NOT_PERMITTED:
+		case LG_WHY_NO_OWNER:
+			return "not permitted";
+		default:
+			return psprintf("spared: %s",
+							lg_policy_describe(&candidate->local->policy, &candidate->facts,
+											   &rescue->server, candidate->why));
+	}
+}
+
+/*
+ * The entry of this policy and episode: the one there is, with what is true
+ * now, or a new one.  Returns its number.
+ */
+static uint64
+record(LgLedgerEntry *entry, const LgRescue *rescue, const LgCandidate *candidate,
+	   const char *signal, const char *outcome)
+{
+	LgEpisodeMark *mark = lg_rescue_mark(candidate->local, candidate->session->slot);
+
+	fill_entry(entry, rescue, candidate);
+	strlcpy(entry->signal, signal, sizeof(entry->signal));
+	strlcpy(entry->outcome, outcome, LG_OUTCOME_SIZE);
+	if (strcmp(outcome, "signalled") != 0)
+		entry->outcome_at = entry->at;
+	if (mark->since == candidate->since && mark->entry != 0 &&
+		lg_ledger_replace(mark->entry, entry))
+		return mark->entry;
+
+	memset(mark, 0, sizeof(LgEpisodeMark));
+	mark->entry = lg_ledger_add(entry);
+	mark->since = candidate->since;
+	return mark->entry;
+}
+
+static void
+rehearse(LgRescue *rescue, LgCandidate *candidate)
+{
+	LgPolicyState *state = lg_rescue_state(candidate->local);
+	LgLedgerEntry *entry = palloc(sizeof(LgLedgerEntry));
+
+	(void) record(entry, rescue, candidate, "", "rehearsed");
+	lg_rescue_mark(candidate->local, candidate->session->slot)->rehearsed = true;
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	lg_limits_count(&state->rehearsed, rescue->now.mono);
+	LWLockRelease(lg_shared->lock);
+	write_log(candidate, entry, true);
+	pfree(entry);
+}
+
+/* Act for real.  Says "already acted on" if another policy, or somebody by hand, was first. */
+static void
+act(LgRescue *rescue, LgCandidate *candidate)
+{
+	const LgPolicy *policy = &candidate->local->policy;
+	LgLedgerEntry *entry = palloc(sizeof(LgLedgerEntry));
+	LgEpisodeMark *mark;
+	LgReason reason;
+	uint64 number;
+
+	if (lg_pending_has(candidate->session))
+		(void) record(entry, rescue, candidate, "", "already acted on");
+	else if ((candidate->local->needs & LG_NEEDS_GRAPH) != 0 &&
+			 candidate->facts.blocked_total > 0 && candidate->facts.root_blocker &&
+			 !lg_lock_graph_still_blocks(rescue->graph, candidate->node))
+		(void) record(entry, rescue, candidate, "", "spared: it blocks nobody any more");
+	else
+	{
+		number = record(entry, rescue, candidate,
+						policy->action == LG_POLICY_TERMINATE ? "SIGTERM" : "SIGINT", "signalled");
+		compose_reason(&reason, entry, policy);
+		if (lg_pending_start(rescue, candidate, number, &reason))
+			write_log(candidate, entry, false);
+		else
+			lg_ledger_finish(number, "over limit", rescue->now.wall, 0);
+	}
+	mark = lg_rescue_mark(candidate->local, candidate->session->slot);
+	mark->acted = true;
+	pfree(entry);
+}
+
+/* Leave a trace of harm that nobody ended, once per episode. */
+static bool
+note_spared(LgRescue *rescue, LgCandidate *candidate)
+{
+	LgEpisodeMark *mark = lg_rescue_mark(candidate->local, candidate->session->slot);
+	LgPolicyState *state = lg_rescue_state(candidate->local);
+	LgLedgerEntry *entry;
+
+	if (mark->since == candidate->since && mark->entry != 0)
+		return false;
+	entry = palloc(sizeof(LgLedgerEntry));
+	(void) record(entry, rescue, candidate, "", outcome_of(rescue, candidate));
+	pfree(entry);
+	if (candidate->why == LG_WHY_OVER_LIMIT)
+	{
+		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+		state->over_limit++;
+		LWLockRelease(lg_shared->lock);
+	}
+	return true;
+}
+
+/*
+ * Carry out what lg_rescue_decide() has decided, the strongest actions first.
+ * Allocates in the current memory context; writes to the server log.
+ */
+void
+lg_carry_out(LgRescue *rescue)
+{
+	int noted = 0;
+
+	for (int strength = LG_POLICY_TERMINATE; strength >= LG_POLICY_LOG; strength--)
+	{
+		for (int i = 0; i < rescue->n_candidates; i++)
+		{
+			LgCandidate *candidate = &rescue->candidates[i];
+
+			CHECK_FOR_INTERRUPTS();
+			if ((int) candidate->local->policy.action != strength)
+				continue;
+			if (LG_WHY_IS_SPARED(candidate->why))
+			{
+				if (noted < MAX_NEW_ENTRIES && note_spared(rescue, candidate))
+					noted++;
+			}
+			else if (candidate->why != LG_WHY_HIT)
+				continue;
+			else if (candidate->repeat)
+				lg_ledger_repeat(lg_rescue_mark(candidate->local, candidate->session->slot)->entry);
+			else if (candidate->rehearsal)
+				rehearse(rescue, candidate);
+			else
+				act(rescue, candidate);
+		}
+	}
+}

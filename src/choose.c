@@ -1,0 +1,264 @@
+/*-------------------------------------------------------------------------
+ * choose.c
+ *		Whose turn it is among those whom a policy hits.
+ *
+ * One policy at a time: its victims in their order; less those that are kept;
+ * no more than bring the pool below its mark; no more than the limits allow.
+ * What a policy only rehearses has limits of its own, so that a rehearsal tells
+ * the truth and costs the real thing nothing.
+ *
+ * Locking: none; the caller makes a pass.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "utils/hsearch.h"
+
+#include "choose.h"
+#include "pending.h"
+#include "sessions.h"
+#include "settings.h"
+#include "shared.h"
+
+/* Sessions that keep counts as one kind. */
+typedef struct KindKey
+{
+	Oid databaseid;
+	Oid userid;
+	char application_name[NAMEDATALEN];
+	SockAddr client_addr; /* without its port */
+} KindKey;
+
+typedef struct Kind
+{
+	KindKey key;
+	int left; /* idle ones, less those chosen */
+} Kind;
+
+/* Those who are hit first, in their policy's order. */
+static int
+compare_candidates(const void *left, const void *right)
+{
+	const LgCandidate *a = left;
+	const LgCandidate *b = right;
+	const LgPolicy *policy = &a->local->policy;
+	bool hit_a = a->why == LG_WHY_HIT;
+	bool hit_b = b->why == LG_WHY_HIT;
+	int later = a->since > b->since ? 1 : a->since < b->since ? -1 : 0;
+
+	if (a->local != b->local)
+		return a->local < b->local ? -1 : 1;
+	if (hit_a != hit_b)
+		return hit_a ? -1 : 1;
+	if (policy->victim_order == LG_ORDER_MOST_BLOCKING &&
+		a->facts.blocked_total != b->facts.blocked_total)
+		return a->facts.blocked_total > b->facts.blocked_total ? -1 : 1;
+	if (later == 0)
+		return a->session->slot < b->session->slot ? -1 : 1;
+	return policy->victim_order == LG_ORDER_YOUNGEST ? -later : later;
+}
+
+static KindKey
+kind_of(const LgSession *session, const char *application_name, const SockAddr *client_addr)
+{
+	KindKey key;
+
+	memset(&key, 0, sizeof(key));
+	key.databaseid = session->databaseid;
+	key.userid = session->userid;
+	strlcpy(key.application_name, application_name, NAMEDATALEN);
+	if (client_addr->addr.ss_family == AF_INET || client_addr->addr.ss_family == AF_INET6)
+	{
+		memcpy(&key.client_addr, client_addr, sizeof(SockAddr));
+		if (client_addr->addr.ss_family == AF_INET)
+			((struct sockaddr_in *) &key.client_addr.addr)->sin_port = 0;
+		else
+			((struct sockaddr_in6 *) &key.client_addr.addr)->sin6_port = 0;
+	}
+	return key;
+}
+
+/* How many idle sessions there are of each kind, young ones included. */
+static HTAB *
+count_kinds(void)
+{
+	HASHCTL ctl = {
+		.keysize = sizeof(KindKey), .entrysize = sizeof(Kind), .hcxt = CurrentMemoryContext};
+	HTAB *kinds =
+		hash_create("pg_lifeguard kinds", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	LgSessionScan scan = {0, 0};
+	LgSession session;
+	LgSessionTexts texts;
+
+	lg_sessions_init_texts(&texts, false);
+	while (lg_sessions_next(&scan, &session))
+	{
+		KindKey key;
+		Kind *kind;
+		bool found;
+
+		CHECK_FOR_INTERRUPTS();
+		if (session.state != STATE_IDLE || !lg_sessions_read_texts(&session, &texts))
+			continue;
+		key = kind_of(&session, texts.application_name, &texts.client_addr);
+		kind = hash_search(kinds, &key, HASH_ENTER, &found);
+		kind->left = found ? kind->left + 1 : 1;
+	}
+	return kinds;
+}
+
+/* Leave alone the last of each kind: those who would have come last. */
+static void
+spare_kept(LgCandidate *hits, int n)
+{
+	HTAB *kinds = count_kinds();
+
+	for (int i = 0; i < n; i++)
+	{
+		LgCandidate *hit = &hits[i];
+		KindKey key = kind_of(hit->session, hit->facts.application_name, hit->facts.client_addr);
+		Kind *kind = hash_search(kinds, &key, HASH_FIND, NULL);
+
+		if (kind == NULL || kind->left <= hit->local->policy.keep)
+			hit->why = LG_WHY_KEPT;
+		else
+			kind->left--;
+	}
+}
+
+/* Of each stampede, or of all, the oldest is left to end. */
+static void
+spare_oldest(LgCandidate *hits, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		const LgFacts *facts = &hits[i].facts;
+
+		if (hits[i].local->policy.min_same_query > 0
+				? hits[i].session->query_start == facts->oldest_same_query
+				: i == 0)
+			hits[i].why = LG_WHY_OLDEST;
+	}
+}
+
+/* How many sessions fewer bring the pool below the policy's lower mark. */
+static int
+count_needed(const LgRescue *rescue, const LgLocalPolicy *local)
+{
+	const LgPolicy *policy = &local->policy;
+	double until =
+		policy->connections_until > 0 ? policy->connections_until : policy->connections_above;
+	int most;
+
+	if (policy->connections_above == 0)
+		return PG_INT32_MAX;
+	most = (int) ceil(until * rescue->server.usable) - 1; /* the most that is below it */
+	if (policy->connections_until == 0)
+		most = (int) floor(until * rescue->server.usable); /* acts above it, and only there */
+	return Max(rescue->server.used - most - lg_pending_terminating(), 0);
+}
+
+/* Does the policy only rehearse now? */
+static bool
+only_rehearses(const LgRescue *rescue, const LgPolicyState *state, const LgPolicy *policy)
+{
+	TimestampTz now = rescue->now.wall;
+
+	return rescue->rehearse || policy->action == LG_POLICY_LOG || !lg_enforce ||
+		   lg_rescue_paused(now) || state->paused_until > now;
+}
+
+/*
+ * Is the policy one of those that close many sessions by their purpose, which
+ * pg_lifeguard.max_actions_per_minute does not count?
+ */
+bool
+lg_choose_is_uncounted(const LgPolicy *policy)
+{
+	return policy->connections_above > 0 || policy->victim_order == LG_ORDER_ALL_BUT_OLDEST;
+}
+
+/* How many may be dealt with in this pass. */
+static int
+count_room(const LgRescue *rescue, const LgLocalPolicy *local, bool rehearsal)
+{
+	const LgPolicy *policy = &local->policy;
+	const LgPolicyState *state = lg_rescue_state(local);
+	const LgLimiter *limiter = rehearsal ? &state->rehearsed : &state->acted;
+	int64 now = rescue->now.mono;
+	int room = policy->max_per_pass == 0 ? PG_INT32_MAX : policy->max_per_pass;
+
+	if (limiter->last != 0 && now - limiter->last < policy->cooldown)
+		return 0;
+	room = Min(room, lg_limits_room(limiter, policy->max_per_minute, now));
+	if (!rehearsal && !lg_choose_is_uncounted(policy))
+		room = Min(room, lg_limits_room(&lg_shared->actions, lg_max_actions_per_minute, now));
+	return room;
+}
+
+/* Whose turn it is among the n that one policy hits. */
+static void
+choose_among(LgRescue *rescue, LgCandidate *hits, int n)
+{
+	LgLocalPolicy *local = hits[0].local;
+	const LgPolicyState *state = lg_rescue_state(local);
+	bool rehearsal = only_rehearses(rescue, state, &local->policy);
+	int needed = count_needed(rescue, local);
+	int room = count_room(rescue, local, rehearsal);
+
+	if (local->policy.keep > 0)
+		spare_kept(hits, n);
+	if (local->policy.victim_order == LG_ORDER_ALL_BUT_OLDEST)
+		spare_oldest(hits, n);
+	for (int i = 0; i < n; i++)
+	{
+		LgCandidate *hit = &hits[i];
+		const LgEpisodeMark *mark = lg_rescue_mark(local, hit->session->slot);
+
+		if (hit->why != LG_WHY_HIT)
+			continue;
+		hit->rehearsal = rehearsal;
+		hit->repeat = mark->since == hit->since && (mark->acted || (mark->rehearsed && rehearsal));
+		if (needed == 0)
+			hit->why = LG_WHY_ENOUGH;
+		else if (!hit->repeat && room == 0)
+			hit->why = LG_WHY_OVER_LIMIT;
+		else
+		{
+			if (!hit->repeat)
+				room--;
+			if (needed != PG_INT32_MAX)
+				needed--;
+		}
+	}
+}
+
+/*
+ * Say of those who are hit whether it is their turn: their verdict becomes
+ * kept, oldest, enough or over limit if not.  Sorts the candidates by policy.
+ */
+void
+lg_choose(LgRescue *rescue)
+{
+	LgCandidate *all = rescue->candidates;
+
+	if (rescue->n_candidates == 0)
+		return;
+	qsort(all, rescue->n_candidates, sizeof(LgCandidate), compare_candidates);
+	for (int i = 0; i < rescue->n_candidates;)
+	{
+		int end = i;
+
+		while (end < rescue->n_candidates && all[end].local == all[i].local &&
+			   all[end].why == LG_WHY_HIT)
+			end++;
+		if (end > i)
+			choose_among(rescue, &all[i], end - i);
+		while (end < rescue->n_candidates && all[end].local == all[i].local)
+			end++;
+		i = end;
+	}
+}

@@ -1,0 +1,48 @@
+/*-------------------------------------------------------------------------
+ * pending.h
+ *		Actions of policies that are under way: confirm, escalate, judge.
+ *-------------------------------------------------------------------------
+ */
+#ifndef LG_PENDING_H
+#define LG_PENDING_H
+
+#include "actions.h"
+#include "rescue.h"
+
+#define LG_MAX_PENDING 256
+
+/*
+ * One action of a policy, from its first signal until it is known what came of
+ * it and whether it brought relief.  Written and read only by whoever makes a
+ * pass.
+ */
+typedef struct LgPending
+{
+	uint64 entry; /* in the ledger; 0 = this place is free */
+	LgActing acting;
+	LgProof proof;
+	LgReason reason;
+	int place; /* of the policy, whose name it was */
+	char policy[NAMEDATALEN];
+	LgPolicyAction action;
+	LgTarget target;
+	int tries;
+	bool over;		/* what came of it is known */
+	bool escalated; /* from cancel to terminate */
+	bool survived;	/* that has been said */
+	int64 began;	/* monotonic: the first signal */
+	int64 grace;
+	int64 judge_at; /* monotonic; 0 = relief is not judged */
+	int blocked_total;
+	int waiting_before; /* sessions in all that waited; -1 = that is not its purpose */
+	int used_before;	/* likewise, slots that were taken */
+} LgPending;
+
+extern Size lg_pending_size(void);
+extern int lg_pending_terminating(void);
+extern bool lg_pending_has(const LgSession *session);
+extern bool lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 entry,
+							 const LgReason *reason);
+extern int64 lg_pending_tend(LgTime now);
+
+#endif /* LG_PENDING_H */

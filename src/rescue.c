@@ -1,0 +1,746 @@
+/*-------------------------------------------------------------------------
+ * rescue.c
+ *		One pass over all policies: who is hit.
+ *
+ * The walk over all sessions asks each policy in force only what costs nothing:
+ * state, age, role, database.  Policies of one target stand in the order of
+ * their limits, so a session is compared with those it exceeds and one more;
+ * that one tells when the session will come to violate it, and the next pass
+ * is made at that moment.
+ *
+ * Whoever exceeds a limit is a candidate.  Only for candidates the lock graph is
+ * concluded, horizons are read, texts copied, locks counted; then policy.c
+ * decides.  choose.c says whose turn it is, pending.c acts.
+ *
+ * Locking: lg_shared->lock for a moment, when a policy's state changes; what
+ * rights.c and lock_graph.c take.  The caller makes a pass (lg_shared_begin_pass).
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/hsearch.h"
+
+#include "choose.h"
+#include "compat.h"
+#include "horizon.h"
+#include "lock_roots.h"
+#include "rescue.h"
+#include "rights.h"
+#include "saturation.h"
+#include "sessions.h"
+#include "settings.h"
+#include "shared.h"
+
+#define NEAR_MARK 0.05 /* of the usable slots */
+
+/* How many sessions of a database run a query id, and since when the oldest. */
+typedef struct SameQueryKey
+{
+	int64 query_id;
+	Oid databaseid;
+	Oid unused; /* no padding in a hash key */
+} SameQueryKey;
+
+typedef struct SameQuery
+{
+	SameQueryKey key;
+	int count;
+	TimestampTz oldest;
+} SameQuery;
+
+/*
+ * Bytes of shared memory for what is kept per policy, per policy and session,
+ * and per session.
+ */
+Size
+lg_policy_states_size(void)
+{
+	return MAXALIGN(mul_size(sizeof(LgPolicyState), lg_max_policies));
+}
+
+Size
+lg_episode_marks_size(void)
+{
+	return MAXALIGN(mul_size(sizeof(LgEpisodeMark), mul_size(lg_max_policies, MaxConnections)));
+}
+
+Size
+lg_stalls_size(void)
+{
+	return MAXALIGN(mul_size(sizeof(LgStall), MaxConnections));
+}
+
+Size
+lg_last_waits_size(void)
+{
+	return MAXALIGN(mul_size(sizeof(LgLastWait), MaxConnections));
+}
+
+/*
+ * What is remembered of a policy; of a new one under an old place, nothing.
+ * Takes lg_shared->lock for a moment then.  The caller makes a pass.
+ */
+LgPolicyState *
+lg_rescue_state(const LgLocalPolicy *local)
+{
+	LgPolicyState *state = &lg_shared->states[local->place];
+
+	if (strcmp(state->name, local->policy.name) != 0)
+	{
+		LgEpisodeMark *marks = &lg_shared->marks[(Size) local->place * MaxConnections];
+
+		memset(marks, 0, sizeof(LgEpisodeMark) * MaxConnections);
+		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+		memset(state, 0, sizeof(LgPolicyState));
+		strlcpy(state->name, local->policy.name, NAMEDATALEN);
+		LWLockRelease(lg_shared->lock);
+	}
+	return state;
+}
+
+/*
+ * What is recorded of a policy and the session in a connection slot.  The
+ * caller makes a pass.
+ */
+LgEpisodeMark *
+lg_rescue_mark(const LgLocalPolicy *local, int slot)
+{
+	return &lg_shared->marks[(Size) local->place * MaxConnections + slot];
+}
+
+/*
+ * Is everything paused, by lifeguard.pause()?  The caller makes a pass, or
+ * takes it for what it was a moment ago.
+ */
+bool
+lg_rescue_paused(TimestampTz now)
+{
+	return lg_shared->paused_until > now;
+}
+
+/* Why a policy does nothing now, as far as it depends on nobody. */
+static LgIdleWhy
+why_idle(LgRescue *rescue, LgLocalPolicy *local)
+{
+	const LgPolicy *policy = &local->policy;
+
+	if (rescue->only == NULL && !policy->enabled)
+		return LG_IDLE_DISABLED;
+	if (policy->runs_on != LG_RUNS_ON_BOTH &&
+		(policy->runs_on == LG_RUNS_ON_STANDBY) != rescue->server.standby)
+		return LG_IDLE_RUNS_ON;
+	if (rescue->only == NULL && !lg_policies_in_schedule(local, rescue->now.wall))
+		return LG_IDLE_SCHEDULE;
+	return LG_IDLE_NOT;
+}
+
+/* Has the pool passed the policy's mark, and not yet come back below the other? */
+static bool
+passes_mark(const LgRescue *rescue, const LgLocalPolicy *local, bool engaged)
+{
+	const LgPolicy *policy = &local->policy;
+	double share =
+		rescue->server.usable > 0 ? (double) rescue->server.used / rescue->server.usable : 1;
+	double until =
+		policy->connections_until > 0 ? policy->connections_until : policy->connections_above;
+
+	if (share > policy->connections_above)
+		return true;
+	return engaged && share >= until && until < policy->connections_above;
+}
+
+/* Bring a policy's state up to date.  Returns whether it is in force. */
+static bool
+check_in_force(LgRescue *rescue, LgLocalPolicy *local)
+{
+	LgPolicyState *state = lg_rescue_state(local);
+	LgIdleWhy idle = why_idle(rescue, local);
+	bool engaged = false;
+
+	if (local->policy.connections_above > 0)
+	{
+		double near = local->policy.connections_above - NEAR_MARK;
+
+		engaged = passes_mark(rescue, local, state->engaged);
+		if (idle == LG_IDLE_NOT && rescue->server.used >= near * rescue->server.usable)
+			rescue->near_mark = true;
+	}
+
+	/* looking at a policy by hand changes nothing about it */
+	if (rescue->only == NULL && (state->idle_why != idle || state->engaged != engaged))
+	{
+		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+		state->idle_why = idle;
+		state->engaged = engaged;
+		LWLockRelease(lg_shared->lock);
+	}
+	return idle == LG_IDLE_NOT;
+}
+
+/* Is there anything in this pass that could meet the policy's conditions of harm? */
+static bool
+can_hit(const LgRescue *rescue, const LgLocalPolicy *local)
+{
+	const LgPolicy *policy = &local->policy;
+
+	if (rescue->waiting == 0 &&
+		(policy->min_blocked > 0 || policy->min_blocked_for > 0 ||
+		 policy->target == LG_TARGET_BLOCKER || policy->target == LG_TARGET_WAITER ||
+		 policy->target == LG_TARGET_QUEUED_DDL))
+		return false;
+	return policy->connections_above == 0 ||
+		   passes_mark(rescue, local, lg_shared->states[local->place].engaged);
+}
+
+/* What a policy in force asks of this pass, and of the next. */
+static void
+note_wishes(LgRescue *rescue, const LgPolicy *policy, uint32 *wake_above, bool *same_query)
+{
+	int64 limits[] = {policy->min_duration, policy->min_blocked_for};
+
+	for (int i = 0; i < (int) lengthof(limits); i++)
+	{
+		if (limits[i] > 0)
+			rescue->shortest = rescue->shortest == 0 ? limits[i] : Min(rescue->shortest, limits[i]);
+	}
+	if (policy->connections_above > 0)
+	{
+		uint32 mark = Max((uint32) (policy->connections_above * rescue->server.usable), 1);
+
+		*wake_above = *wake_above == 0 ? mark : Min(*wake_above, mark);
+	}
+	*same_query |= policy->min_same_query > 0;
+}
+
+/* The lists of policies in force, by target, in the order of their limits. */
+static void
+list_in_force(LgRescue *rescue)
+{
+	LgLocalPolicies *policies = rescue->policies;
+	bool *in_force = palloc0(sizeof(bool) * policies->n);
+	uint32 wake_above = 0;
+	bool same_query = false;
+
+	for (int i = 0; i < policies->n; i++)
+	{
+		LgLocalPolicy *local = &policies->policies[i];
+
+		if (rescue->only != NULL && rescue->only != local)
+			continue;
+		if (!check_in_force(rescue, local))
+			continue;
+		note_wishes(rescue, &local->policy, &wake_above, &same_query);
+		in_force[i] = rescue->all || can_hit(rescue, local);
+	}
+	for (int target = 0; target < LG_TARGETS; target++)
+	{
+		rescue->in_force[target] = palloc(sizeof(LgLocalPolicy *) * policies->n);
+		for (int i = 0; i < policies->n_by_target[target]; i++)
+		{
+			LgLocalPolicy *local = policies->by_target[target][i];
+
+			if (in_force[local - policies->policies] && rescue->only == NULL)
+				rescue->in_force[target][rescue->n_in_force[target]++] = local;
+		}
+	}
+	if (rescue->only != NULL && in_force[rescue->only - policies->policies])
+	{
+		LgTarget target = rescue->only->policy.target;
+
+		rescue->in_force[target][rescue->n_in_force[target]++] = rescue->only;
+	}
+	if (rescue->only == NULL)
+		pg_atomic_write_u32(&lg_shared->wake_above, wake_above);
+
+	if (same_query)
+	{
+		HASHCTL ctl = {.keysize = sizeof(SameQueryKey),
+					   .entrysize = sizeof(SameQuery),
+					   .hcxt = CurrentMemoryContext};
+
+		rescue->same_queries = hash_create("pg_lifeguard same queries", 256, &ctl,
+										   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+}
+
+/*
+ * Remember who waits.  Whoever comes out of a queue and holds the lock that the
+ * others behind him want has not made them wait for longer than that.  While
+ * anybody waits passes follow each other at the fast interval, so this is known
+ * to one such interval.
+ */
+static void
+note_waiting(LgRescue *rescue)
+{
+	const LgLockGraph *graph = rescue->collected;
+
+	for (int i = 0; graph != NULL && i < graph->n_nodes; i++)
+	{
+		const LgLockNode *node = &graph->nodes[i];
+
+		if (node->first_waiter < 0)
+			continue;
+		rescue->waiting++;
+		if (node->slot < MaxConnections && rescue->only == NULL)
+		{
+			lg_shared->last_waits[node->slot].pid = node->pid;
+			lg_shared->last_waits[node->slot].seen = rescue->now.wall;
+		}
+	}
+}
+
+static TimestampTz
+last_waiting(const LgSession *session)
+{
+	const LgLastWait *last = &lg_shared->last_waits[session->slot];
+
+	return session->slot < MaxConnections && last->pid == session->pid ? last->seen : 0;
+}
+
+/*
+ * Begin a pass over the policies: all that are in force, or only one, whatever
+ * its schedule and whether it is enabled or not.  collected is the picture of
+ * who waits for whom, NULL when nobody does.  all: keep, with the reason, those
+ * too who meet the target and are not hit.  Returns NULL when there is no
+ * policy; else lg_rescue_decide() must follow, for it ends what
+ * lg_rights_open() began.  Allocates in the current memory context.
+ */
+LgRescue *
+lg_rescue_begin(LgTime now, const LgLockGraph *collected, LgLocalPolicy *only, bool all)
+{
+	LgLocalPolicies *policies = lg_policies_get();
+	LgRescue *rescue;
+	int n = 0;
+
+	if (policies->n == 0)
+	{
+		pg_atomic_write_u32(&lg_shared->wake_above, 0);
+		return NULL;
+	}
+
+	rescue = palloc0(sizeof(LgRescue));
+	rescue->now = now;
+	rescue->policies = policies;
+	rescue->collected = collected;
+	rescue->only = only;
+	rescue->all = all;
+	rescue->server.now = now.wall;
+	rescue->server.ages_count_from = lg_shared->beat.ages_count_from;
+	rescue->server.standby = RecoveryInProgress();
+	rescue->server.used = lg_saturation_used();
+	rescue->server.usable = lg_saturation_usable();
+	note_waiting(rescue);
+	list_in_force(rescue);
+
+	for (int target = 0; target < LG_TARGETS; target++)
+		n += rescue->n_in_force[target];
+	rescue->opened = n > 0;
+	if (rescue->opened)
+		lg_rights_open(policies);
+	return rescue;
+}
+
+/* Keep a session for a policy. */
+static LgCandidate *
+add_candidate(LgRescue *rescue, LgLocalPolicy *local, LgSession *session)
+{
+	LgCandidate *candidate;
+
+	if (rescue->n_candidates == rescue->room)
+	{
+		rescue->room = Max(rescue->room * 2, 64);
+		rescue->candidates = rescue->candidates == NULL
+								 ? palloc(sizeof(LgCandidate) * rescue->room)
+								 : repalloc(rescue->candidates, sizeof(LgCandidate) * rescue->room);
+	}
+	candidate = &rescue->candidates[rescue->n_candidates++];
+	memset(candidate, 0, sizeof(LgCandidate));
+	candidate->local = local;
+	candidate->session = session;
+	candidate->node = -1;
+	candidate->facts.session = session;
+	candidate->facts.locks_held = -1;
+	return candidate;
+}
+
+/*
+ * Since when the session has been seen waiting for its client, in one and the
+ * same statement, by every pass.  A statement that lasts is no stall; what is
+ * between two passes nobody sees.
+ */
+static TimestampTz
+note_stall(LgRescue *rescue, const LgSession *session)
+{
+	LgStall *stall = &lg_shared->stalls[session->slot];
+	bool waits = session->wait_event_info == WAIT_EVENT_CLIENT_READ ||
+				 session->wait_event_info == WAIT_EVENT_CLIENT_WRITE;
+
+	if (rescue->only != NULL)
+		return waits && stall->state_change == session->state_change ? stall->since : 0;
+	if (!waits)
+		stall->state_change = stall->since = 0;
+	else if (stall->state_change != session->state_change || stall->since == 0)
+	{
+		stall->state_change = session->state_change;
+		stall->since = rescue->now.wall;
+	}
+	return stall->since;
+}
+
+/* Does the policy mean sessions of this role and database?  Unknown ones are asked again later. */
+static bool
+in_scope(const LgLocalPolicy *local, const LgSession *session)
+{
+	const LgPolicy *policy = &local->policy;
+	int role = lg_rights_role_flags(session->userid, local);
+	int database;
+
+	if (role != 0 && ((role & LG_ROLE_LISTED) == 0 || (role & LG_ROLE_EXCEPTED) != 0))
+		return false;
+	if (policy->filters[LG_FILTER_DATABASES].count == 0 &&
+		policy->filters[LG_FILTER_EXCEPT_DATABASES].count == 0)
+		return true;
+	database = lg_rights_database_flags(session->databaseid, local);
+	return database == 0 ||
+		   ((database & LG_DATABASE_LISTED) != 0 && (database & LG_DATABASE_EXCEPTED) == 0);
+}
+
+/* Has the policy done with this episode whatever it could? */
+static bool
+is_over(const LgLocalPolicy *local, int slot, TimestampTz since)
+{
+	const LgEpisodeMark *mark = lg_rescue_mark(local, slot);
+
+	return mark->since == since && mark->acted;
+}
+
+/* Compare a session with the policies of one target; kept is its copy, once there is one. */
+static void
+consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, TimestampTz since,
+			 LgSession **kept)
+{
+	TimestampTz start = Max(since, rescue->server.ages_count_from);
+	int64 age = lg_clock_age(start, rescue->now.wall);
+
+	if (since == 0 && !rescue->all)
+		return;
+	for (int i = 0; i < rescue->n_in_force[target]; i++)
+	{
+		LgLocalPolicy *local = rescue->in_force[target][i];
+		const LgPolicy *policy = &local->policy;
+
+		if (age <= lg_policy_limit(policy) && !rescue->all)
+		{
+			TimestampTz violates = start + lg_policy_limit(policy) + 1;
+
+			if (rescue->deadline != 0 && violates >= rescue->deadline)
+				break; /* the others are later still */
+			if (!in_scope(local, session))
+				continue;
+			rescue->deadline = violates;
+			break;
+		}
+		if (!rescue->all && (is_over(local, session->slot, since) || !in_scope(local, session)))
+			continue;
+		if (*kept == NULL)
+		{
+			*kept = palloc(sizeof(LgSession));
+			**kept = *session;
+		}
+		add_candidate(rescue, local, *kept)->since = since;
+	}
+}
+
+/* Count a session among those that run the same query. */
+static void
+count_query(LgRescue *rescue, const LgSession *session)
+{
+	SameQueryKey key = {session->query_id, session->databaseid, 0};
+	SameQuery *same;
+	bool found;
+
+	same = hash_search(rescue->same_queries, &key, HASH_ENTER, &found);
+	if (!found)
+	{
+		same->count = 0;
+		same->oldest = session->query_start;
+	}
+	same->count++;
+	same->oldest = Min(same->oldest, session->query_start);
+}
+
+/*
+ * Compare one client session of the walk with the policies in force.
+ */
+void
+lg_rescue_consider(LgRescue *rescue, const LgSession *session)
+{
+	bool runs = session->state == STATE_RUNNING || session->state == STATE_FASTPATH;
+	LgSession *kept = NULL;
+
+	if (session->state == STATE_IDLE)
+		consider_for(rescue, LG_TARGET_IDLE, session, session->state_change, &kept);
+	else if (session->state == STATE_IDLEINTRANSACTION ||
+			 session->state == STATE_IDLEINTRANSACTION_ABORTED)
+		consider_for(rescue, LG_TARGET_IDLE_IN_TRANSACTION, session, session->state_change, &kept);
+	else if (runs)
+	{
+		if (rescue->same_queries != NULL && session->query_id != 0)
+			count_query(rescue, session);
+		consider_for(rescue, LG_TARGET_ACTIVE, session, session->query_start, &kept);
+	}
+	if (session->xact_start != 0)
+		consider_for(rescue, LG_TARGET_TRANSACTION, session, session->xact_start, &kept);
+	if (rescue->n_in_force[LG_TARGET_STALLED_CLIENT] > 0)
+	{
+		TimestampTz since = runs ? note_stall(rescue, session) : 0;
+
+		if (since != 0)
+			consider_for(rescue, LG_TARGET_STALLED_CLIENT, session, since, &kept);
+	}
+}
+
+/* Is the waiter's statement DDL that holds up a queue? */
+static bool
+holds_up_queue(const LgLockGraph *graph, const LgLockWaiter *waiter)
+{
+	const LgAwaitedLock *lock = &graph->locks[waiter->lock];
+	int place = waiter - graph->waiters;
+
+	return lock->tag.locktag_type == LOCKTAG_RELATION && waiter->mode >= ShareLock &&
+		   place < lock->first_waiter + lock->n_waiters - 1;
+}
+
+/* Does any policy ask what only the concluded graph can tell? */
+static bool
+asks_for_graph(LgRescue *rescue, const LgLockGraph *collected)
+{
+	int64 longest = 0;
+
+	for (int i = 0; i < rescue->n_candidates; i++)
+	{
+		if ((rescue->candidates[i].local->needs & LG_NEEDS_GRAPH) != 0)
+			return true;
+	}
+	if (rescue->n_in_force[LG_TARGET_BLOCKER] > 0)
+		return true;
+
+	/* those who wait: only when somebody has waited long enough */
+	for (int i = 0; i < collected->n_nodes; i++)
+		longest = Max(longest, lg_clock_age(collected->nodes[i].wait_start, rescue->server.now));
+	for (LgTarget target = LG_TARGET_WAITER; target <= LG_TARGET_QUEUED_DDL; target++)
+	{
+		if (rescue->n_in_force[target] > 0 &&
+			(rescue->all || longest > rescue->in_force[target][0]->policy.min_duration))
+			return true;
+	}
+	return false;
+}
+
+/* Compare everybody in the graph with the policies that are about waiting. */
+static void
+consider_graph(LgRescue *rescue)
+{
+	const LgLockGraph *graph = rescue->graph;
+
+	for (int i = 0; i < graph->n_nodes; i++)
+	{
+		const LgLockNode *node = &graph->nodes[i];
+		LgSession session;
+		LgSession *kept = NULL;
+
+		CHECK_FOR_INTERRUPTS();
+		if (node->pid == 0 || !lg_sessions_read_one(node->slot, &session) ||
+			session.pid != node->pid)
+			continue;
+		if (node->first_waiter < 0)
+		{
+			consider_for(rescue, LG_TARGET_BLOCKER, &session,
+						 Max(session.state_change, last_waiting(&session)), &kept);
+			continue;
+		}
+		consider_for(rescue, LG_TARGET_WAITER, &session, node->wait_start, &kept);
+		for (int w = node->first_waiter; w >= 0; w = graph->waiters[w].next_of_node)
+		{
+			if (holds_up_queue(graph, &graph->waiters[w]))
+			{
+				consider_for(rescue, LG_TARGET_QUEUED_DDL, &session, graph->waiters[w].wait_start,
+							 &kept);
+				break;
+			}
+		}
+	}
+}
+
+/* How many wait for it, and since when the first. */
+static void
+count_blocked(const LgLockGraph *graph, int index, LgFacts *facts)
+{
+	const LgLockNode *node = &graph->nodes[index];
+	int *blocked;
+
+	if (node->first_waiter < 0 || node->deadlock)
+	{
+		facts->blocked_total = node->blocked_total;
+		facts->blocks_since = node->longest;
+		return;
+	}
+	blocked = palloc(sizeof(int) * graph->n_nodes);
+	facts->blocked_total = lg_lock_roots_find_blocked(graph, index, blocked);
+	for (int i = 0; i < facts->blocked_total; i++)
+	{
+		TimestampTz start = graph->nodes[blocked[i]].wait_start;
+
+		if (start != 0 && (facts->blocks_since == 0 || start < facts->blocks_since))
+			facts->blocks_since = start;
+	}
+	pfree(blocked);
+}
+
+/* What the graph says of a candidate. */
+static void
+add_graph_facts(LgRescue *rescue, LgCandidate *candidate)
+{
+	LgLockGraph *graph = rescue->graph;
+	LgFacts *facts = &candidate->facts;
+	int index = graph != NULL ? graph->node_of_slot[candidate->session->slot] : -1;
+	const LgLockNode *node;
+
+	if (index < 0 || graph->nodes[index].pid != candidate->session->pid)
+		return;
+	node = &graph->nodes[index];
+	candidate->node = index;
+	facts->waiting = node->first_waiter >= 0;
+	facts->wait_start = node->wait_start;
+	facts->root_blocker = node->first_waiter < 0;
+	facts->last_waiting = last_waiting(candidate->session);
+	count_blocked(graph, index, facts);
+	if (facts->blocks_since != 0)
+		facts->blocks_since = Max(facts->blocks_since, facts->last_waiting);
+	for (int w = node->first_waiter; w >= 0; w = graph->waiters[w].next_of_node)
+	{
+		if (holds_up_queue(graph, &graph->waiters[w]))
+		{
+			facts->queued_ddl = true;
+			facts->wait_start = graph->waiters[w].wait_start;
+			break;
+		}
+	}
+}
+
+/* What costs little to know of a candidate. */
+static void
+add_facts(LgRescue *rescue, LgCandidate *candidate, HTAB *horizons, TransactionId next_xid)
+{
+	const LgLocalPolicy *local = candidate->local;
+	const LgSession *session = candidate->session;
+	LgFacts *facts = &candidate->facts;
+
+	facts->ourselves = session->pid == MyProcPid;
+	facts->role_flags = lg_rights_role_flags(session->userid, local);
+	facts->database_flags = lg_rights_database_flags(session->databaseid, local);
+	facts->above_mark = local->policy.connections_above > 0 &&
+						passes_mark(rescue, local, lg_shared->states[local->place].engaged);
+	if (local->policy.target == LG_TARGET_STALLED_CLIENT)
+		facts->stalled_since = candidate->since;
+	add_graph_facts(rescue, candidate);
+	if ((local->needs & LG_NEEDS_HORIZON) != 0)
+	{
+		TransactionId horizon = lg_sessions_horizon(session);
+
+		facts->holds_horizon = lg_horizon_held_by(horizons, session);
+		facts->horizon_age =
+			TransactionIdIsNormal(horizon) ? Max((int32) (next_xid - horizon), 0) : 0;
+	}
+	if ((local->needs & LG_NEEDS_SAME_QUERY) != 0 && session->query_id != 0)
+	{
+		SameQueryKey key = {session->query_id, session->databaseid, 0};
+		SameQuery *same = hash_search(rescue->same_queries, &key, HASH_FIND, NULL);
+
+		facts->same_query = same != NULL ? same->count : 0;
+		facts->oldest_same_query = same != NULL ? same->oldest : 0;
+	}
+}
+
+/* What costs more, and is only asked of those who would be hit. */
+static void
+add_costly_facts(LgCandidate *candidate)
+{
+	const LgSession *session = candidate->session;
+	LgFacts *facts = &candidate->facts;
+	LgSessionTexts *texts = palloc(sizeof(LgSessionTexts));
+
+	lg_sessions_init_texts(texts, true);
+	lg_sessions_read_texts(session, texts); /* empty if it is gone: then proof fails, too */
+	facts->application_name = texts->application_name;
+	facts->query = texts->query;
+	facts->client_addr = &texts->client_addr;
+	facts->protected_application =
+		lg_rights_application_protected(texts->application_name, session->userid);
+	if ((candidate->local->needs & LG_NEEDS_LOCKS) != 0)
+		facts->locks_held = lg_lock_graph_count_held(session->slot, session->pid);
+}
+
+/* Whom those block who are hit, though their policies do not ask. */
+static void
+add_evidence(LgRescue *rescue)
+{
+	for (int i = 0; i < rescue->n_candidates; i++)
+	{
+		if (rescue->candidates[i].why != LG_WHY_HIT)
+			continue;
+		if (rescue->graph == NULL && (rescue->graph = lg_lock_graph_read()) == NULL)
+			return;
+		add_graph_facts(rescue, &rescue->candidates[i]);
+	}
+}
+
+/*
+ * Decide on every candidate, and whose turn it is among those who are hit.  From
+ * here on names and rights are those that were resolved.
+ */
+void
+lg_rescue_decide(LgRescue *rescue)
+{
+	const LgLockGraph *collected = rescue->collected;
+	HTAB *horizons = NULL;
+	int needs = 0;
+
+	if (!rescue->opened)
+		return;
+	if (collected != NULL && asks_for_graph(rescue, collected))
+	{
+		rescue->graph = lg_lock_graph_read();
+		if (rescue->graph != NULL)
+			consider_graph(rescue);
+	}
+	for (int i = 0; i < rescue->n_candidates; i++)
+		needs |= rescue->candidates[i].local->needs;
+	if ((needs & LG_NEEDS_HORIZON) != 0)
+		horizons = lg_horizon_read();
+
+	for (int i = 0; i < rescue->n_candidates; i++)
+	{
+		LgCandidate *candidate = &rescue->candidates[i];
+		const LgPolicy *policy = &candidate->local->policy;
+
+		CHECK_FOR_INTERRUPTS();
+		add_facts(rescue, candidate, horizons, horizons ? ReadNextTransactionId() : 0);
+		candidate->why = lg_policy_decide(policy, &candidate->facts, &rescue->server);
+		if (candidate->why == LG_WHY_HIT || LG_WHY_IS_SPARED(candidate->why))
+		{
+			add_costly_facts(candidate);
+			candidate->why = lg_policy_decide(policy, &candidate->facts, &rescue->server);
+		}
+	}
+	if (collected != NULL && rescue->graph == NULL)
+		add_evidence(rescue);
+	lg_choose(rescue);
+	for (int i = 0; i < rescue->n_candidates; i++)
+		(void) lg_rights_database_name(rescue->candidates[i].session->databaseid);
+	lg_rights_close();
+}

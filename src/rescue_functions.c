@@ -1,0 +1,348 @@
+/*-------------------------------------------------------------------------
+ * rescue_functions.c
+ *		SQL-callable functions that run policies, or tell how they stand.
+ *
+ * Locking: lg_shared->lock to copy what is shared; preview and run make a pass
+ * over one policy, and format their rows when it is over.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "carry_out.h"
+#include "collector.h"
+#include "ledger.h"
+#include "lock_graph.h"
+#include "pending.h"
+#include "rescue.h"
+#include "rights.h"
+#include "rows.h"
+#include "sessions.h"
+#include "settings.h"
+#include "shared.h"
+
+PG_FUNCTION_INFO_V1(pg_lifeguard_preview_policy);
+PG_FUNCTION_INFO_V1(pg_lifeguard_run_policy);
+PG_FUNCTION_INFO_V1(pg_lifeguard_read_policies);
+
+#define LONGEST_WATCH (5 * USECS_PER_SEC) /* until run_policy() returns "signalled" */
+#define LONGEST_WAIT (3 * USECS_PER_SEC)  /* for policies that have just been committed */
+
+/* One session, as the result shows it. */
+typedef struct Verdict
+{
+	int pid;
+	Oid userid;
+	TimestampTz backend_start;
+	uint64 entry; /* in the ledger; 0 = none */
+	const char *verdict;
+	const char *why;
+} Verdict;
+
+/* What is asked of a pass over one policy, and what came of it. */
+typedef struct Order
+{
+	const char *name;
+	bool act;
+	bool rehearse;
+	MemoryContext context; /* of the verdicts */
+	bool found;
+	int n;
+	Verdict *verdicts;
+} Order;
+
+/* What a policy does to those it hits. */
+static const char *
+word_hit(const LgCandidate *candidate)
+{
+	return lg_policy_action_name(candidate->local->policy.action);
+}
+
+static void
+copy_verdict(Order *order, const LgRescue *rescue, const LgCandidate *candidate)
+{
+	Verdict *verdict = &order->verdicts[order->n++];
+	const LgEpisodeMark *mark = lg_rescue_mark(candidate->local, candidate->session->slot);
+
+	verdict->pid = candidate->session->pid;
+	verdict->userid = candidate->session->userid;
+	verdict->backend_start = candidate->session->backend_start;
+	verdict->verdict = candidate->why == LG_WHY_HIT ? word_hit(candidate) : "spared";
+	verdict->why = lg_policy_describe(&candidate->local->policy, &candidate->facts, &rescue->server,
+									  candidate->why);
+	if (order->act && candidate->why == LG_WHY_HIT && mark->since == candidate->since)
+		verdict->entry = mark->entry;
+}
+
+/* A pass over one policy. */
+static void
+make_pass(LgTime now, void *arg)
+{
+	Order *order = arg;
+	LgLocalPolicies *policies = lg_policies_get();
+	LgLocalPolicy *only = lg_policies_find(policies, order->name);
+	LgRescue *rescue;
+	LgSessionScan scan = {0, 0};
+	LgSession session;
+	MemoryContext pass;
+
+	order->found = only != NULL;
+	if (only == NULL ||
+		(rescue = lg_rescue_begin(now, lg_lock_graph_collect(), only, true)) == NULL)
+		return;
+	rescue->rehearse = order->rehearse;
+	while (lg_sessions_next(&scan, &session))
+		lg_rescue_consider(rescue, &session);
+	lg_rescue_decide(rescue);
+	if (order->act)
+	{
+		lg_carry_out(rescue);
+		lg_shared->next_look = lg_pending_tend(lg_clock_now());
+	}
+
+	pass = MemoryContextSwitchTo(order->context);
+	order->verdicts = palloc0(sizeof(Verdict) * Max(rescue->n_candidates, 1));
+	for (int i = 0; i < rescue->n_candidates; i++)
+	{
+		if (rescue->candidates[i].why != LG_WHY_TARGET)
+			copy_verdict(order, rescue, &rescue->candidates[i]);
+	}
+	MemoryContextSwitchTo(pass);
+}
+
+/* Wait a little, interruptibly. */
+static void
+pause_for(long ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms,
+					 PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* What was committed a moment ago may not be published yet: give it the time it needs. */
+static void
+wait_for_publication(void)
+{
+	int64 began = lg_clock_read(CLOCK_MONOTONIC);
+
+	while (pg_atomic_read_u32(&lg_shared->policies_changed) != 0 &&
+		   lg_clock_read(CLOCK_MONOTONIC) - began < LONGEST_WAIT)
+		pause_for(10);
+}
+
+/* Raise an error unless the caller may do what the policy's owner may. */
+static void
+require_owner(const char *name)
+{
+	LgLocalPolicy *local = lg_policies_find(lg_policies_get(), name);
+	Oid owner;
+
+	if (local == NULL)
+		return;
+	owner = get_role_oid(local->policy.owner, true);
+	if (superuser() ||
+		(OidIsValid(owner) && !superuser_arg(owner) && has_privs_of_role(GetUserId(), owner)))
+		return;
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("must be owner of policy \"%s\"", name),
+					errdetail("It belongs to role \"%s\".", local->policy.owner)));
+}
+
+static void
+add_verdict(LgRows *rows, const Verdict *verdict)
+{
+	bool may_see = lg_rights_may_see(verdict->userid);
+	LgLedgerEntry entry;
+
+	lg_rows_begin_row(rows);
+	lg_rows_add_pid(rows, verdict->pid);
+	lg_rows_add_null(rows); /* gid */
+	lg_rows_add_time(rows, may_see ? verdict->backend_start : 0);
+	if (verdict->entry != 0 && lg_ledger_copy(verdict->entry, &entry))
+		lg_rows_add_text(rows, entry.outcome);
+	else
+		lg_rows_add_text(rows, verdict->verdict);
+	lg_rows_add_text(rows, may_see ? verdict->why : "<insufficient privilege>");
+	lg_rows_end_row(rows);
+}
+
+static void
+tend(LgTime now, void *arg)
+{
+	lg_shared->next_look = lg_pending_tend(now);
+}
+
+/* Stay until it is known what came of every signal, or for 5 s. */
+static void
+watch(const Order *order)
+{
+	int64 began = lg_clock_read(CLOCK_MONOTONIC);
+	long ms = 1;
+
+	for (;;)
+	{
+		bool open = false;
+		LgLedgerEntry entry;
+
+		lg_collector_run_alone(tend, NULL);
+		for (int i = 0; i < order->n && !open; i++)
+			open = order->verdicts[i].entry != 0 &&
+				   lg_ledger_copy(order->verdicts[i].entry, &entry) &&
+				   strcmp(entry.outcome, "signalled") == 0;
+		if (!open || lg_clock_read(CLOCK_MONOTONIC) - began > LONGEST_WATCH)
+			return;
+		pause_for(ms);
+		ms = Min(ms * 2, 50);
+	}
+}
+
+static Datum
+run(FunctionCallInfo fcinfo, bool act)
+{
+	Order order = {.context = CurrentMemoryContext, .act = act};
+	LgRows rows;
+
+	lg_shared_require();
+	if (PG_ARGISNULL(0))
+		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						errmsg("name of the policy must not be null")));
+	order.name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	order.rehearse = !act || PG_ARGISNULL(1) || PG_GETARG_BOOL(1);
+	lg_rows_begin(&rows, fcinfo);
+	wait_for_publication();
+	if (act)
+		require_owner(order.name);
+
+	lg_collector_run_alone(make_pass, &order);
+	if (!order.found)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+						errmsg("policy \"%s\" does not exist", order.name),
+						errdetail("It is not among the policies that have been published."),
+						errhint("lifeguard.policy_status shows those that are; a new one is "
+								"published within a second of COMMIT.")));
+	if (act)
+		watch(&order);
+	for (int i = 0; i < order.n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		add_verdict(&rows, &order.verdicts[i]);
+	}
+	PG_RETURN_NULL();
+}
+
+/*
+ * lifeguard.preview_policy(name): everybody whom the policy's target means, and
+ * whom it would hit now, or why not.  Enabled and scheduled or not.  Raises
+ * errors for a policy that is not published, and while not preloaded.
+ */
+Datum
+pg_lifeguard_preview_policy(PG_FUNCTION_ARGS)
+{
+	return run(fcinfo, false);
+}
+
+/*
+ * lifeguard.run_policy(name, rehearse): the same, and then acts as a pass would.
+ * Waits up to 5 s for the outcomes.  Needs the rights of the policy's owner.
+ */
+Datum
+pg_lifeguard_run_policy(PG_FUNCTION_ARGS)
+{
+	return run(fcinfo, true);
+}
+
+/* Why a policy does nothing now, in words; NULL when it does. */
+static const char *
+word_idle(const LgLocalPolicy *local, const LgPolicyState *state, TimestampTz paused_until,
+		  const char *pause_reason, TimestampTz now)
+{
+	if (!local->policy.enabled)
+		return "it is disabled";
+	if (!OidIsValid(get_role_oid(local->policy.owner, true)))
+		return "its owner does not exist";
+	if (state->idle_why == LG_IDLE_RUNS_ON)
+		return local->policy.runs_on == LG_RUNS_ON_STANDBY ? "it runs on standbys only"
+														   : "it runs on primaries only";
+	if (state->idle_why == LG_IDLE_SCHEDULE)
+		return "it is outside its schedule";
+	if (local->policy.action == LG_POLICY_LOG)
+		return NULL;
+	if (!lg_enforce)
+		return "pg_lifeguard.enforce is off: it only rehearses";
+	if (paused_until > now)
+		return psprintf("paused: %s", pause_reason);
+	if (state->paused_until > now)
+		return "paused by its breaker: its actions brought no relief";
+	return NULL;
+}
+
+static void
+add_policy(LgRows *rows, LgLocalPolicy *local, const LgPolicyState *state, const LgShared *copy,
+		   TimestampTz published_at)
+{
+	LgTime now = lg_clock_now();
+	const char *idle = word_idle(local, state, copy->paused_until, copy->pause_reason, now.wall);
+	TimestampTz paused = Max(state->paused_until, copy->paused_until);
+
+	lg_rows_begin_row(rows);
+	lg_rows_add_text(rows, local->policy.name);
+	lg_rows_add(rows, BoolGetDatum(idle == NULL));
+	lg_rows_add_text(rows, idle);
+	lg_rows_add_time(rows, paused > now.wall ? paused : 0);
+	lg_rows_add_time(rows, local->policy.enabled
+							   ? lg_schedule_next(&local->policy.schedule, local->zone, now.wall)
+							   : 0);
+	lg_rows_add_int(rows, lg_limits_last_minute(&state->acted, now.mono));
+	lg_rows_add_time(rows, state->last_action);
+	lg_rows_add_time(rows, published_at);
+	lg_rows_add_int8(rows, state->over_limit);
+	lg_rows_end_row(rows);
+}
+
+/*
+ * lifeguard.read_policies(): one row per published policy, for the view
+ * policy_status; none while not preloaded.
+ */
+Datum
+pg_lifeguard_read_policies(PG_FUNCTION_ARGS)
+{
+	LgLocalPolicies *policies;
+	LgPolicySet head;
+	LgShared copy;
+	LgRows rows;
+	int n;
+
+	lg_rows_begin(&rows, fcinfo);
+	if (lg_shared == NULL)
+		PG_RETURN_NULL();
+	policies = lg_policies_get();
+	lg_policies_describe(&head, &n);
+	LWLockAcquire(lg_shared->lock, LW_SHARED);
+	copy = *lg_shared;
+	LWLockRelease(lg_shared->lock);
+
+	for (int i = 0; i < policies->n; i++)
+	{
+		LgLocalPolicy *local = &policies->policies[i];
+		LgPolicyState state;
+
+		CHECK_FOR_INTERRUPTS();
+		LWLockAcquire(lg_shared->lock, LW_SHARED);
+		state = lg_shared->states[local->place];
+		LWLockRelease(lg_shared->lock);
+		if (strcmp(state.name, local->policy.name) != 0)
+			memset(&state, 0, sizeof(state));
+		add_policy(&rows, local, &state, &copy, head.published_at);
+	}
+	PG_RETURN_NULL();
+}
