@@ -171,14 +171,15 @@ static bool
 must_poll(void)
 {
 	LgPolicySet head;
+	int n;
 
-	lg_policies_describe(&head);
+	lg_policies_describe(&head, &n);
 
 	/*
 	 * No trigger fires for COMMIT PREPARED, DROP EXTENSION, DROP DATABASE, or a
 	 * copy of a database, nor on a standby for what comes from the primary.
 	 */
-	return head.n > 0 || head.problem[0] != '\0' || max_prepared_xacts > 0 || RecoveryInProgress();
+	return n > 0 || head.problem[0] != '\0' || max_prepared_xacts > 0 || RecoveryInProgress();
 }
 
 /* When a keeper is wanted; NEVER if it is not. */
@@ -443,8 +444,9 @@ static bool
 is_known(const char *problem)
 {
 	LgPolicySet head;
+	int n;
 
-	lg_policies_describe(&head);
+	lg_policies_describe(&head, &n);
 	return strcmp(problem, read_news().problem) == 0 || strcmp(problem, head.problem) == 0;
 }
 
