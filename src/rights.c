@@ -243,8 +243,8 @@ lg_rights_open(const LgLocalPolicies *policies)
 	MemoryContextSwitchTo(caller);
 
 	/* rights of a set that is gone would be those of other policies */
-	if (resolved.policies != NULL && resolved.generation != policies->generation)
-		resolved.policies = NULL;
+	if (resolved.policies != NULL)
+		resolved.policies = resolved.generation == policies->generation ? policies : NULL;
 	if ((stale || resolved.policies == NULL ||
 		 strcmp(resolved.protected_roles, lg_protected_roles) != 0) &&
 		have_catalogs())
