@@ -171,15 +171,14 @@ static bool
 must_poll(void)
 {
 	LgPolicySet head;
-	int n;
 
-	lg_policies_describe(&head, &n);
+	lg_policies_describe(&head);
 
 	/*
 	 * No trigger fires for COMMIT PREPARED, DROP EXTENSION, DROP DATABASE, or a
 	 * copy of a database, nor on a standby for what comes from the primary.
 	 */
-	return n > 0 || head.problem[0] != '\0' || max_prepared_xacts > 0 || RecoveryInProgress();
+	return head.n > 0 || head.problem[0] != '\0' || max_prepared_xacts > 0 || RecoveryInProgress();
 }
 
 /* When a keeper is wanted; NEVER if it is not. */
@@ -444,9 +443,8 @@ static bool
 is_known(const char *problem)
 {
 	LgPolicySet head;
-	int n;
 
-	lg_policies_describe(&head, &n);
+	lg_policies_describe(&head);
 	return strcmp(problem, read_news().problem) == 0 || strcmp(problem, head.problem) == 0;
 }
 

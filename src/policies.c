@@ -178,15 +178,13 @@ lg_policies_note_failure(const char *problem, TimestampTz now)
 }
 
 /*
- * Copy what is to be said of the set: all but the policies, and their number.
- * Needs lg_shared; takes policies_lock, shared, for a moment.
+ * Copy what is to be said of the set: all but the policies.  Needs lg_shared; takes policies_lock, shared, for a moment.
  */
 void
-lg_policies_describe(LgPolicySet *head, int *n)
+lg_policies_describe(LgPolicySet *head)
 {
 	LWLockAcquire(lg_shared->policies_lock, LW_SHARED);
 	memcpy(head, lg_shared->policies, offsetof(LgPolicySet, policies));
-	*n = head->n;
 	LWLockRelease(lg_shared->policies_lock);
 }
 
@@ -263,7 +261,8 @@ make_copy(void)
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		lg_policies_describe(&head, &room);
+		lg_policies_describe(&head);
+		room = head.n;
 		copy->n = 0;
 		copy->policies = palloc0(sizeof(LgLocalPolicy) * Max(room, 1));
 	} while (!copy_published(copy, room));
