@@ -35,6 +35,7 @@
 #include "compat.h"
 #include "carry_out.h"
 #include "keeper.h"
+#include "ledger.h"
 #include "lock_graph.h"
 #include "pending.h"
 #include "rescue.h"
@@ -261,8 +262,9 @@ lg_collector_run_alone(void (*work)(LgTime now, void *arg), void *arg)
 	}
 	PG_END_TRY();
 
-	/* what a session has begun the collector sees to its end */
-	if (lg_shared->next_look != 0 && lg_shared->collector_pid != MyProcPid)
+	/* what a session has begun the collector sees to its end, and into the table */
+	if (lg_shared->collector_pid != MyProcPid &&
+		(lg_shared->next_look != 0 || lg_ledger_unflushed() > 0))
 		lg_collector_wake();
 }
 
@@ -427,7 +429,6 @@ lg_collector_main(Datum arg)
 
 		CHECK_FOR_INTERRUPTS();
 		reload_if_asked();
-		keeper_due = lg_keeper_tend(lg_clock_now());
 		due = pass_due();
 		if (due != 0 && lg_clock_read(CLOCK_MONOTONIC) >= due)
 		{
@@ -437,6 +438,7 @@ lg_collector_main(Datum arg)
 		else if (lg_shared->next_look != 0 &&
 				 lg_clock_read(CLOCK_MONOTONIC) >= lg_shared->next_look)
 			lg_collector_run_alone(tend, NULL);
+		keeper_due = lg_keeper_tend(lg_clock_now()); /* after what is to be written */
 		nap(sooner(sooner(pass_due(), lg_shared->next_look), keeper_due), wait_event);
 	}
 }

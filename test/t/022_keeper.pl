@@ -42,6 +42,9 @@ sub well_again
 	return $on->poll('SELECT keeper_problem IS NULL FROM lifeguard.status');
 }
 
+# Have the policies read, without waiting until nothing tells of a change.
+sub poke { $_[0]->query('UPDATE ONLY lifeguard.policy SET enabled = enabled'); return; }
+
 # --- from COMMIT into force
 ok(policies_become($session, '0'), 'read once at start');
 $session->poll('SELECT policies_read_at IS NOT NULL FROM lifeguard.status');
@@ -61,7 +64,7 @@ ok($session->poll("SELECT policies_published_at > timestamptz '$published' FROM 
 is(lg_status($session, 'policies'), '2', 'a disabled one counts');
 $published = lg_status($session, 'policies_published_at');
 my $read = lg_status($session, 'policies_read_at');
-$session->query("UPDATE lifeguard.policy SET enabled = enabled");
+poke($session);
 ok($session->poll("SELECT policies_read_at > timestamptz '$read' FROM lifeguard.status"), 'read again');
 is(lg_status($session, 'policies_published_at'), $published, 'and found unchanged');
 $session->query('BEGIN; DELETE FROM lifeguard.policy; ROLLBACK');
@@ -71,7 +74,6 @@ ok(policies_become($session, '1'), 'one dropped, the other not');
 # --- somebody locks the table
 my $locker = LgSession->new($node);
 $locker->query('BEGIN; LOCK TABLE lifeguard.policy');
-$session->query('SELECT pg_reload_conf()');
 ok(problem_becomes($session, '%lock timeout%'), 'a locked table is a problem');
 is(lg_status($session, 'policies'), '1', 'but what is published stays');
 ok(lg_status($session, 'keeper_failures') > 0, 'counted');
@@ -85,16 +87,19 @@ foreach my $change (
 {
 	my ($do, $undo, $problem) = @$change;
 	$session->query("ALTER TABLE lifeguard.policy $do");
+	poke($session);
 	ok(problem_becomes($session, $problem), "refused: $do");
 	is(lg_status($session, 'policies'), '1', 'what is published stays');
 	$session->query("ALTER TABLE lifeguard.policy $undo");
 	ok(well_again($session), 'well again');
 }
 $session->query('CREATE TABLE heir () INHERITS (lifeguard.policy)');
+poke($session);
 ok(problem_becomes($session, '%inheritance%'), 'refused: inheritance');
 $session->query('DROP TABLE heir');
 ok(well_again($session), 'well again');
 $session->query('ALTER EXTENSION pg_lifeguard DROP TABLE lifeguard.policy');
+poke($session);
 ok(problem_becomes($session, '%does not belong to the extension%'), 'refused: no member');
 $session->query('ALTER EXTENSION pg_lifeguard ADD TABLE lifeguard.policy');
 ok(well_again($session), 'well again');
