@@ -36,7 +36,8 @@ lg_ledger_rows_add(LgRows *rows, const LgLedgerEntry *entry, bool may_see)
 	char *query;
 
 	lg_rows_add_time(rows, entry->at);
-	lg_rows_add_text(rows, entry->policy[0] ? entry->policy : NULL);
+	lg_rows_add_text(
+		rows, entry->policy[0] ? lg_texts_to_local(entry->policy, entry->writer_databaseid) : NULL);
 	lg_rows_add_text(rows, entry->target);
 	lg_rows_add_text(rows, entry->action);
 	lg_rows_add_pid(rows, entry->pid);
