@@ -43,8 +43,8 @@ lg_ledger_rows_add(LgRows *rows, const LgLedgerEntry *entry, bool may_see)
 	lg_rows_add_pid(rows, entry->pid);
 	lg_rows_add_text(rows, entry->gid[0] ? lg_texts_to_local(entry->gid, entry->databaseid) : NULL);
 	lg_rows_add_time(rows, may_see ? entry->backend_start : 0);
-	lg_rows_add_name(rows, lg_texts_to_local(entry->usename, entry->writer_databaseid));
-	lg_rows_add_name(rows, lg_texts_to_local(entry->datname, entry->writer_databaseid));
+	lg_rows_add_name(rows, lg_texts_valid_here(entry->usename));
+	lg_rows_add_name(rows, lg_texts_valid_here(entry->datname));
 	lg_rows_add_text(rows, entry->application_name);
 	if (may_see)
 	{
