@@ -280,7 +280,7 @@ word_idle(const LgLocalPolicy *local, const LgPolicyState *state, TimestampTz pa
 	if (!lg_enforce)
 		return "pg_lifeguard.enforce is off: it only rehearses";
 	if (paused_until > now)
-		return psprintf("paused: %s", pause_reason);
+		return psprintf("paused: %s", lg_texts_valid_here(pause_reason));
 	if (state->paused_until > now)
 		return "paused by its breaker: its actions brought no relief";
 	return NULL;
