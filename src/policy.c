@@ -293,8 +293,8 @@ static bool
 is_like(const char *text, const char *pattern)
 {
 	/* a text is laid out as a bytea is */
-	return DatumGetBool(DirectFunctionCall2(bytealike, CStringGetTextDatum(text),
-											CStringGetTextDatum(pattern)));
+	return DatumGetBool(
+		DirectFunctionCall2(bytealike, CStringGetTextDatum(text), CStringGetTextDatum(pattern)));
 }
 
 /* Is an entry of a list of queries a query id, and which? */
