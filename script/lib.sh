@@ -143,6 +143,7 @@ lg_setup_debian() {
 	[ -n "${missing[*]}$clients" ] || return 0
 
 	if [ "$(id -u)" != 0 ]; then
+		# shellcheck disable=SC2086	# a list
 		lg_warn "missing packages: ${missing[*]}" $clients
 		lg_warn "run this first: sudo $lg_root/script/setup$([ $# = 0 ] || printf ' --%s' "$@")"
 		return 1
