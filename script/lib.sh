@@ -17,8 +17,7 @@
 
 lg_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-# Kept from run to run: the chroots and the assert server.
-# shellcheck disable=SC2034	# for servers.sh
+# Kept from run to run: the chroots, the assert server and the tests' clients.
 lg_cache=${LG_CACHE:-/var/cache/pg_lifeguard}
 
 # Other people's settings that would reach servers, chroots and builds.
@@ -115,6 +114,7 @@ lg_host_packages() {
 	echo perl libipc-run-perl faketime
 	for reason in "$@"; do
 		case $reason in
+			test) echo nodejs ;;
 			versions) echo debootstrap debian-archive-keyring ca-certificates ;;
 			assert) echo gettext bzip2 xz-utils ca-certificates ;;
 			bench) echo libpq-dev valgrind ;;
@@ -132,21 +132,25 @@ lg_setup_host() {
 }
 
 lg_setup_debian() {
-	local package missing=() log status=0 own=/etc/postgresql-common/createcluster.d
+	local package missing=() clients='' log status=0 own=/etc/postgresql-common/createcluster.d
 	for package in $(lg_host_packages "$@"); do
 		[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
 			missing+=("$package")
 	done
-	[ ${#missing[@]} -gt 0 ] || return 0
+	case " $* " in
+		*" test "*) lg_has_clients || clients=$(lg_client_packages) ;;
+	esac
+	[ -n "${missing[*]}$clients" ] || return 0
 
 	if [ "$(id -u)" != 0 ]; then
-		lg_warn "missing packages: ${missing[*]}"
+		# shellcheck disable=SC2086	# a list
+		lg_warn "missing packages: ${missing[*]}" $clients
 		lg_warn "run this first: sudo $lg_root/script/setup$([ $# = 0 ] || printf ' --%s' "$@")"
 		return 1
 	fi
 
 	log=$(mktemp /tmp/pg_lifeguard_setup.XXXXXX)
-	lg_say "installing ${missing[*]}"
+	[ ${#missing[@]} = 0 ] || lg_say "installing ${missing[*]}"
 	lg_apt_update "$log" || return 1
 
 	# Debian makes and starts a cluster 15/main with the package; nothing here
@@ -156,10 +160,43 @@ lg_setup_debian() {
 		trap "rm -f $own/zz_pg_lifeguard.conf; rmdir --ignore-fail-on-non-empty $own 2>/dev/null" EXIT
 		mkdir -p "$own"
 		echo "create_main_cluster = false" >"$own/zz_pg_lifeguard.conf"
-		lg_apt_get "$log" install "${missing[@]}"
+		[ ${#missing[@]} = 0 ] || lg_apt_get "$log" install "${missing[@]}"
 	) || status=1
+	[ $status != 0 ] || [ -z "$clients" ] || lg_make_clients "$log" || status=1
 	[ $status != 0 ] || rm -f "$log"
 	return $status
+}
+
+# What the tests of clients use.  It is unpacked and not installed: PgBouncer's
+# package starts a pooler on port 6432, and that of node-postgres goes with no
+# other nodejs than Debian's, though the module itself does.
+lg_client_packages() {
+	echo pgbouncer libevent-2.1-7 libc-ares2
+	echo node-pg node-async node-inherits node-readable-stream node-safe-buffer node-split2
+	echo node-string-decoder node-util-deprecate node-xtend
+}
+
+lg_has_clients() {
+	[ "$(cat "$lg_cache/clients/packages" 2>/dev/null)" = "$(lg_client_packages)" ]
+}
+
+# lg_make_clients LOG: unpack them, under another name until all are there.
+lg_make_clients() {
+	local log=$1 work package
+	lg_say "unpacking pgbouncer and node-pg into $lg_cache/clients"
+	mkdir -p "$lg_cache" && work=$(mktemp -d "$lg_cache/clients.XXXXXX") || return 1
+	# shellcheck disable=SC2046	# a list of packages
+	(
+		chmod 755 "$work" && mkdir "$work/deb" && cd "$work/deb" &&
+			lg_apt_get "$log" -o APT::Sandbox::User=root download $(lg_client_packages) || exit 1
+		for package in *.deb; do
+			lg_logged "$log" dpkg -x "$package" "$work/all" || exit 1
+		done
+		lg_client_packages >"$work/all/packages"
+	) && rm -rf "$lg_cache/clients" && mv "$work/all" "$lg_cache/clients"
+	lg_has_clients && rm -rf "$work" && return 0
+	rm -rf "$work"
+	return 1
 }
 
 lg_apt_get() {

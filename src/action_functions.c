@@ -113,7 +113,7 @@ clip_for(char *target, Size size, const char *text, Oid databaseid)
 static void
 compose_reason(LgReason *reason, LgAction action, const char *why, Oid databaseid)
 {
-	char *role = GetUserNameFromId(GetUserId(), false);
+	char *role = lg_texts_valid_here(GetUserNameFromId(GetUserId(), false));
 	char *detail = psprintf(
 		"Role \"%s\" asked pg_lifeguard to %s, giving the reason \"%s\".", role,
 		action == LG_ACTION_TERMINATE ? "terminate this session" : "cancel this statement", why);

@@ -115,7 +115,7 @@ fill_entry(LgLedgerEntry *entry, const LgRescue *rescue, const LgCandidate *cand
 	entry->pid = session->pid;
 	entry->userid = session->userid;
 	entry->databaseid = session->databaseid;
-	entry->writer_databaseid = session->databaseid;
+	entry->writer_databaseid = rescue->policies->databaseid;
 	entry->on_standby = rescue->server.standby;
 	entry->repeats = 1;
 	entry->waiters_freed = -1;

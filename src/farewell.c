@@ -29,6 +29,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "libpq/libpq.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "replication/syncrep.h"
 #include "replication/walsender.h"
@@ -92,6 +93,23 @@ is_ours(LgAction action)
 }
 
 /*
+ * Reduce a text to ASCII if it would have to be converted for the client: what
+ * has no counterpart there would be an error in the middle of this one, and the
+ * client would be told of that instead.
+ */
+static void
+fit_for_client(char *text)
+{
+	if (pg_get_client_encoding() == GetDatabaseEncoding())
+		return;
+	for (; *text != '\0'; text++)
+	{
+		if (IS_HIGHBIT_SET(*text))
+			*text = '?';
+	}
+}
+
+/*
  * Add DETAIL and HINT to the error that our own interrupt has caused.  A cancel
  * speaks only in the statement it was meant for; whatever comes first, it is
  * said once.
@@ -123,8 +141,9 @@ tell_why(void *arg)
 	} while (copies != farewell.copies);
 	farewell.pending = false;
 
-	errdetail("%s", detail);
 	errdetail_log("%s", detail); /* 19 has one of its own, which names the sender */
+	fit_for_client(detail);
+	errdetail("%s", detail);
 	errhint("%s", hint);
 }
 

@@ -355,7 +355,7 @@ add_keeper_columns(LgRows *rows, const LgKeeperNews *keeper)
 	lg_rows_add_time(rows, keeper->last_run);
 	lg_rows_add_time(rows, keeper->last_flush);
 	lg_rows_add_int8(rows, keeper->failures);
-	lg_rows_add_text(rows, problem[0] != '\0' ? problem : NULL);
+	lg_rows_add_text(rows, problem[0] != '\0' ? lg_texts_valid_here(problem) : NULL);
 	lg_rows_add_int(rows, set.n);
 	lg_rows_add_time(rows, set.published_at);
 	lg_rows_add_time(rows, set.read_at);

@@ -54,7 +54,7 @@ typedef struct LgLedgerEntry
 	Oid relation_databaseid; /* where it is, and whose encoding its name has; invalid: shared */
 	char relation_name[LG_LEDGER_RELATION]; /* schema-qualified; empty: not resolved */
 	Oid databaseid;							/* whose encoding query has */
-	Oid writer_databaseid;					/* whose encoding the names and reason have */
+	Oid writer_databaseid;					/* whose encoding policy and reason have */
 	char query[LG_LEDGER_QUERY];
 	char signal[16];
 	char outcome[LG_OUTCOME_SIZE];

@@ -36,14 +36,15 @@ lg_ledger_rows_add(LgRows *rows, const LgLedgerEntry *entry, bool may_see)
 	char *query;
 
 	lg_rows_add_time(rows, entry->at);
-	lg_rows_add_text(rows, entry->policy[0] ? entry->policy : NULL);
+	lg_rows_add_text(
+		rows, entry->policy[0] ? lg_texts_to_local(entry->policy, entry->writer_databaseid) : NULL);
 	lg_rows_add_text(rows, entry->target);
 	lg_rows_add_text(rows, entry->action);
 	lg_rows_add_pid(rows, entry->pid);
 	lg_rows_add_text(rows, entry->gid[0] ? lg_texts_to_local(entry->gid, entry->databaseid) : NULL);
 	lg_rows_add_time(rows, may_see ? entry->backend_start : 0);
-	lg_rows_add_name(rows, lg_texts_to_local(entry->usename, entry->writer_databaseid));
-	lg_rows_add_name(rows, lg_texts_to_local(entry->datname, entry->writer_databaseid));
+	lg_rows_add_name(rows, lg_texts_valid_here(entry->usename));
+	lg_rows_add_name(rows, lg_texts_valid_here(entry->datname));
 	lg_rows_add_text(rows, entry->application_name);
 	if (may_see)
 	{

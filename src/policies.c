@@ -90,9 +90,10 @@ place_differs(const LgPolicy *place, const LgPolicy *policy)
  * Put these policies in force, instead of all that were: n of them, at most the
  * set's capacity, each in memory that was zeroed before it was filled (so that
  * equal ones are equal byte for byte) and no two of one name.  problem, or NULL,
- * says what is wrong with others that are left out.  Takes policies_lock
- * exclusively, to copy what has changed.  Only one process may publish at a
- * time, so it reads the set without the lock.
+ * says what is wrong with others that are left out.  They are in the encoding of
+ * the caller's database.  Takes policies_lock exclusively, to copy what has
+ * changed.  Only one process may publish at a time, so it reads the set without
+ * the lock.
  */
 void
 lg_policies_publish(const LgPolicy *policies, int n, const char *problem, TimestampTz now)
@@ -100,7 +101,7 @@ lg_policies_publish(const LgPolicy *policies, int n, const char *problem, Timest
 	LgPolicySet *set = lg_shared->policies;
 	const LgPolicy **placed = palloc(sizeof(LgPolicy *) * set->capacity);
 	bool *differs = palloc(sizeof(bool) * set->capacity);
-	bool changed = set->generation == 0;
+	bool changed = set->generation == 0 || set->databaseid != MyDatabaseId;
 
 	assign_places(set, policies, n, placed);
 	for (int place = 0; place < set->capacity; place++)
@@ -119,6 +120,7 @@ lg_policies_publish(const LgPolicy *policies, int n, const char *problem, Timest
 		else
 			set->policies[place].name[0] = '\0';
 	}
+	set->databaseid = MyDatabaseId;
 	if (changed)
 	{
 		set->generation++;
@@ -213,6 +215,7 @@ copy_published(LgLocalPolicies *copy, int room)
 		copy->n++;
 	}
 	copy->generation = set->generation;
+	copy->databaseid = set->databaseid;
 	LWLockRelease(lg_shared->policies_lock);
 	return fits;
 }

@@ -23,6 +23,7 @@ typedef struct LgPolicySet
 	TimestampTz fails_since;  /* it cannot be read since; 0 = it can */
 	char problem[160];		  /* why, or why nothing is published; empty = all is well */
 	int n;					  /* policies there are */
+	Oid databaseid;			  /* where the table is, and whose encoding its texts have */
 	int capacity;			  /* places in policies[] */
 	LgPolicy policies[FLEXIBLE_ARRAY_MEMBER];
 } LgPolicySet;
@@ -42,6 +43,7 @@ typedef struct LgLocalPolicy
 typedef struct LgLocalPolicies
 {
 	uint64 generation;
+	Oid databaseid; /* where they come from, and whose encoding their texts have */
 	int n;
 	LgLocalPolicy *policies;
 	int n_by_target[LG_TARGETS];

@@ -10,8 +10,9 @@
  * that does not.  Whoever meets all of them and is spared all the same, because
  * something protects it, is told apart: that is harm somebody should know of.
  *
- * Texts are compared byte by byte, as PostgreSQL's LIKE does it in the "C"
- * collation.  Texts and held locks cost more to get than the rest: a caller may
+ * Texts are compared byte by byte, as PostgreSQL's LIKE does it with bytea: they
+ * come from databases of any encoding, and may be cut off within a character.
+ * So "_" is one byte, too.  Texts and held locks cost more to get than the rest: a caller may
  * leave them out (NULL, -1), then what asks for them is taken as fulfilled, and
  * a hit has to be decided again with them.
  *
@@ -20,7 +21,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_collation.h"
 #include "common/ip.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
@@ -310,8 +310,9 @@ longest_wait(const LgFacts *facts, const LgServerFacts *server)
 static bool
 is_like(const char *text, const char *pattern)
 {
-	return DatumGetBool(DirectFunctionCall2Coll(
-		textlike, C_COLLATION_OID, CStringGetTextDatum(text), CStringGetTextDatum(pattern)));
+	/* a text is laid out as a bytea is */
+	return DatumGetBool(
+		DirectFunctionCall2(bytealike, CStringGetTextDatum(text), CStringGetTextDatum(pattern)));
 }
 
 /* Is an entry of a list of queries a query id, and which? */

@@ -30,6 +30,7 @@
 #include "sessions.h"
 #include "settings.h"
 #include "shared.h"
+#include "texts.h"
 
 PG_FUNCTION_INFO_V1(pg_lifeguard_preview_policy);
 PG_FUNCTION_INFO_V1(pg_lifeguard_run_policy);
@@ -283,7 +284,7 @@ word_idle(const LgLocalPolicy *local, const LgPolicyState *state, TimestampTz pa
 	if (!lg_enforce)
 		return "pg_lifeguard.enforce is off: it only rehearses";
 	if (paused_until > now)
-		return psprintf("paused: %s", pause_reason);
+		return psprintf("paused: %s", lg_texts_valid_here(pause_reason));
 	if (state->paused_until > now)
 		return "paused by its breaker: its actions brought no relief";
 	return NULL;
@@ -291,14 +292,14 @@ word_idle(const LgLocalPolicy *local, const LgPolicyState *state, TimestampTz pa
 
 static void
 add_policy(LgRows *rows, LgLocalPolicy *local, const LgPolicyState *state, const LgShared *copy,
-		   TimestampTz published_at)
+		   const LgPolicySet *head)
 {
 	LgTime now = lg_clock_now();
 	const char *idle = word_idle(local, state, copy->paused_until, copy->pause_reason, now.wall);
 	TimestampTz paused = Max(state->paused_until, copy->paused_until);
 
 	lg_rows_begin_row(rows);
-	lg_rows_add_text(rows, local->policy.name);
+	lg_rows_add_text(rows, lg_texts_to_local(local->policy.name, head->databaseid));
 	lg_rows_add(rows, BoolGetDatum(idle == NULL));
 	lg_rows_add_text(rows, idle);
 	lg_rows_add_time(rows, paused > now.wall ? paused : 0);
@@ -307,7 +308,7 @@ add_policy(LgRows *rows, LgLocalPolicy *local, const LgPolicyState *state, const
 							   : 0);
 	lg_rows_add_int(rows, lg_limits_last_minute(&state->acted, now.mono));
 	lg_rows_add_time(rows, state->last_action);
-	lg_rows_add_time(rows, published_at);
+	lg_rows_add_time(rows, head->published_at);
 	lg_rows_add_int8(rows, state->over_limit);
 	lg_rows_end_row(rows);
 }
@@ -344,7 +345,7 @@ pg_lifeguard_read_policies(PG_FUNCTION_ARGS)
 		LWLockRelease(lg_shared->lock);
 		if (strcmp(state.name, local->policy.name) != 0)
 			memset(&state, 0, sizeof(state));
-		add_policy(&rows, local, &state, &copy, head.published_at);
+		add_policy(&rows, local, &state, &copy, &head);
 	}
 	PG_RETURN_NULL();
 }

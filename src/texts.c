@@ -128,6 +128,21 @@ lg_texts_to_local(const char *raw, Oid databaseid)
 	return convert(clipped, strlen(clipped), from, to, proc);
 }
 
+/*
+ * A text of which nobody knows the encoding: the name of a role or a database,
+ * which the shared catalogs hold as whoever made it wrote it, or a message that
+ * may contain one.  PostgreSQL itself takes such names for texts of whatever
+ * database they are read in; so do we, with '?' for what is not valid there.
+ * Returns a palloc'd string.
+ */
+char *
+lg_texts_valid_here(const char *raw)
+{
+	int to = GetDatabaseEncoding();
+
+	return to == PG_SQL_ASCII ? pstrdup(raw) : keep_valid(raw, strlen(raw), to);
+}
+
 /* The content of a comment, without the blanks around it; NULL if there is none. */
 static char *
 trim(const char *begin, const char *end)

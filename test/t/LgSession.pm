@@ -63,7 +63,8 @@ sub send
 }
 
 # The answer to what was sent: { rows => [...], error => undef or { message,
-# detail, hint, sqlstate } }, each row joined by "|" as psql -At has it.
+# detail, hint, sqlstate } }, each row joined by "|" as psql -At has it.  Should
+# there be several errors, the last is the error, and errors has all of them.
 # Undefined if none comes within so many seconds; ask again then.
 sub answer
 {
@@ -84,6 +85,7 @@ sub answer
 			my %field = map { substr($_, 0, 1) => substr($_, 1) } grep { length } split /\0/, $body;
 			$answer->{error} =
 			  { message => $field{M}, detail => $field{D}, hint => $field{H}, sqlstate => $field{C} };
+			push @{ $answer->{errors} }, $answer->{error};
 		}
 		elsif ($type eq 'A')
 		{
