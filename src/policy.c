@@ -591,7 +591,7 @@ describe_hit(const LgPolicy *policy, const LgFacts *facts, const LgServerFacts *
 								  facts->blocked_total),
 						 facts->blocked_total);
 		if (facts->blocks_since != 0)
-			appendStringInfo(&text, ", the longest for %s",
+			appendStringInfo(&text, facts->blocked_total == 1 ? ", for %s" : ", the longest for %s",
 							 lg_policy_span(longest_wait(facts, server)));
 	}
 	if (policy->min_horizon_age > 0)
