@@ -640,6 +640,8 @@ lg_policy_describe(const LgPolicy *policy, const LgFacts *facts, const LgServerF
 		case LG_WHY_HORIZON:
 			return "it does not hold the horizon back, or not so far";
 		case LG_WHY_SAME_QUERY:
+			if (facts->session->waiting)
+				return "it waits for a lock, which is not its doing";
 			return psprintf("%d run that query, min_same_query is %d", facts->same_query,
 							policy->min_same_query);
 		case LG_WHY_BELOW_MARK:
