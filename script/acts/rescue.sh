@@ -94,6 +94,8 @@ rescue_rehearsal() {
 		WHERE verdict = 'log'")" "$admin_pid"
 	check "sessions blocked, as the ledger has it" "$(ask "SELECT blocked_total FROM lifeguard.ledger
 		WHERE policy = '$rescuer'")" "$(ask "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")"
+	check "sessions that any other policy would have hit" "$(ask "SELECT count(*) FROM lifeguard.ledger
+		WHERE policy <> '$rescuer'")" 0
 	check "its session, which nobody has touched" \
 		"$(ask "SELECT state FROM pg_stat_activity WHERE pid = $admin_pid")" "idle in transaction"
 
