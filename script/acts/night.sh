@@ -24,6 +24,7 @@ pile=$((n_web + n_rush))
 
 # night_prepare [SETTING...]: a server with a shop in it
 night_prepare() {
+	cluster_database=postgres
 	cluster_create "$work/night" "max_connections = 200" "superuser_reserved_connections = 5" \
 		"shared_preload_libraries = 'pg_lifeguard'" "pg_lifeguard.database = 'shop'" \
 		"synchronous_commit = off" "log_timezone = 'UTC'" "compute_query_id = on" "$@" ||
