@@ -53,6 +53,24 @@ waiter_to_ask(const LgLockGraph *graph, const LgLockNode *node)
 	return NULL;
 }
 
+/*
+ * On what others wait for it, in words.  The locks of a row and of a key are
+ * those of the transaction that has touched it; their modes tell nobody anything.
+ */
+static void
+describe_lock(StringInfo reason, const LgLockGraph *graph, const LgLockNode *node)
+{
+	uint8 type = graph->locks[node->contended_lock].tag.locktag_type;
+
+	if (type == LOCKTAG_TRANSACTION)
+		appendStringInfoString(reason, "; the lock is on a row or key that its transaction has "
+									   "written or locked");
+	else
+		appendStringInfo(reason, "; the lock (%s) is held as %s and awaited as %s",
+						 type <= LOCKTAG_LAST_TYPE ? LockTagTypeNames[type] : "unknown",
+						 strongest_mode(node->held), strongest_mode(node->awaited));
+}
+
 /* Whom the candidate blocks, and on what. */
 static void
 record_harm(LgLedgerEntry *entry, const LgRescue *rescue, const LgCandidate *candidate,
@@ -79,9 +97,8 @@ record_harm(LgLedgerEntry *entry, const LgRescue *rescue, const LgCandidate *can
 			entry->blocked_pids[i] = graph->nodes[blocked[i]].pid;
 		pfree(blocked);
 	}
-	if (node->held != 0 && node->awaited != 0)
-		appendStringInfo(reason, "; %s held, %s awaited", strongest_mode(node->held),
-						 strongest_mode(node->awaited));
+	if (node->contended_lock >= 0 && node->held != 0 && node->awaited != 0)
+		describe_lock(reason, graph, node);
 
 	waiter = waiter_to_ask(graph, node);
 	if (waiter == NULL)

@@ -610,7 +610,7 @@ describe_hit(const LgPolicy *policy, const LgFacts *facts, const LgServerFacts *
 								  facts->blocked_total),
 						 facts->blocked_total);
 		if (facts->blocks_since != 0)
-			appendStringInfo(&text, ", the longest for %s",
+			appendStringInfo(&text, facts->blocked_total == 1 ? ", for %s" : ", the longest for %s",
 							 lg_policy_span(longest_wait(facts, server)));
 	}
 	if (policy->min_horizon_age > 0)
@@ -659,6 +659,8 @@ lg_policy_describe(const LgPolicy *policy, const LgFacts *facts, const LgServerF
 		case LG_WHY_HORIZON:
 			return "it does not hold the horizon back, or not so far";
 		case LG_WHY_SAME_QUERY:
+			if (facts->session->waiting)
+				return "it waits for a lock, which is not its doing";
 			return psprintf("%d run that query, min_same_query is %d", facts->same_query,
 							policy->min_same_query);
 		case LG_WHY_BELOW_MARK:

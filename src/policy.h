@@ -161,7 +161,7 @@ typedef struct LgFacts
 	TimestampTz blocks_since;  /* since when it makes somebody wait; 0 = not known */
 	int blocked_total;
 	int horizon_age;
-	int same_query; /* sessions of its database that run its query id, itself included */
+	int same_query; /* sessions of its database that run its query id; 0 if it waits for a lock */
 	TimestampTz oldest_same_query; /* when the first of them began */
 	int locks_held;				   /* beyond its own virtual transaction; -1 = not known */
 	int role_flags;

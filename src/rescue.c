@@ -455,7 +455,10 @@ consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, Timest
 	}
 }
 
-/* Count a session among those that run the same query. */
+/*
+ * Count a session among those that run the same query.  Whoever waits for a lock
+ * runs nothing: a pile behind a lock is its holder's doing, and no stampede.
+ */
 static void
 count_query(LgRescue *rescue, const LgSession *session)
 {
@@ -463,6 +466,8 @@ count_query(LgRescue *rescue, const LgSession *session)
 	SameQuery *same;
 	bool found;
 
+	if (session->query_id == 0 || session->waiting)
+		return;
 	same = hash_search(rescue->same_queries, &key, HASH_ENTER, &found);
 	if (!found)
 	{
@@ -489,7 +494,7 @@ lg_rescue_consider(LgRescue *rescue, const LgSession *session)
 		consider_for(rescue, LG_TARGET_IDLE_IN_TRANSACTION, session, session->state_change, &kept);
 	else if (runs)
 	{
-		if (rescue->same_queries != NULL && session->query_id != 0)
+		if (rescue->same_queries != NULL)
 			count_query(rescue, session);
 		consider_for(rescue, LG_TARGET_ACTIVE, session, session->query_start, &kept);
 	}
@@ -656,7 +661,7 @@ add_facts(LgRescue *rescue, LgCandidate *candidate, HTAB *horizons, TransactionI
 		facts->horizon_age =
 			TransactionIdIsNormal(horizon) ? Max((int32) (next_xid - horizon), 0) : 0;
 	}
-	if ((local->needs & LG_NEEDS_SAME_QUERY) != 0 && session->query_id != 0)
+	if ((local->needs & LG_NEEDS_SAME_QUERY) != 0 && session->query_id != 0 && !session->waiting)
 	{
 		SameQueryKey key = {session->query_id, session->databaseid, 0};
 		SameQuery *same = hash_search(rescue->same_queries, &key, HASH_FIND, NULL);
