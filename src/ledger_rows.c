@@ -26,6 +26,16 @@ lg_ledger_rows_relation_name(const LgLedgerEntry *entry)
 	return lg_relations_name(&row);
 }
 
+/* A name; NULL for one that is not known, or that the server's own processes lack. */
+static void
+add_name(LgRows *rows, const char *name, Oid databaseid)
+{
+	if (name[0] != '\0')
+		lg_rows_add_name(rows, lg_texts_to_local(name, databaseid));
+	else
+		lg_rows_add_null(rows);
+}
+
 /*
  * Add the ledger's columns, from "at" to "recorded_on", in the encoding of this
  * database.  Without may_see, those that pg_stat_activity hides are NULL.
@@ -42,8 +52,8 @@ lg_ledger_rows_add(LgRows *rows, const LgLedgerEntry *entry, bool may_see)
 	lg_rows_add_pid(rows, entry->pid);
 	lg_rows_add_text(rows, entry->gid[0] ? lg_texts_to_local(entry->gid, entry->databaseid) : NULL);
 	lg_rows_add_time(rows, may_see ? entry->backend_start : 0);
-	lg_rows_add_name(rows, lg_texts_to_local(entry->usename, entry->writer_databaseid));
-	lg_rows_add_name(rows, lg_texts_to_local(entry->datname, entry->writer_databaseid));
+	add_name(rows, entry->usename, entry->writer_databaseid);
+	add_name(rows, entry->datname, entry->writer_databaseid);
 	lg_rows_add_text(rows, entry->application_name);
 	if (may_see)
 	{
