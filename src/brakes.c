@@ -96,7 +96,12 @@ write_file(const PauseRecord *record)
 		ereport(ERROR,
 				(errcode_for_file_access(), errmsg("could not write file \"%s\": %m", temporary)));
 	}
-	(void) durable_rename(temporary, PAUSE_FILE, ERROR);
+	if (durable_rename(temporary, PAUSE_FILE, LOG) != 0)
+	{
+		unlink(temporary);
+		ereport(ERROR, (errmsg("could not write file \"%s\"", PAUSE_FILE),
+						errdetail("The server log says why.")));
+	}
 }
 
 /*

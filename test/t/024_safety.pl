@@ -263,10 +263,28 @@ lg_configure($boss, autovacuum => 'on');
 my $vacuum = "FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND query LIKE '%litter%'";
 ok($boss->poll("SELECT count(*) = 1 $vacuum"), 'autovacuum is at it');
 my $vacuum_pid = $boss->query("SELECT pid $vacuum");
+
+# what is remembered of it touches nobody else's: each slot has a session of which
+# another policy remembers something
+policy('witness', target => 'idle in transaction', action => 'log');
+my @all;
+while (@all < 60)
+{
+	my $session = LgSession->new($node, user => @all < 40 ? 'clerk' : 'chief', refused_ok => 1);
+	last if $session->{refused};
+	$session->query('BEGIN; SELECT 1');
+	push @all, $session;
+}
+cmp_ok(@all, '>', 50, 'the server is full');
+my $all = join ',', map { $_->pid } @all;
+ok($boss->poll("SELECT count(DISTINCT pid) FROM lifeguard.ledger WHERE pid IN ($all) AND policy = 'witness'", scalar @all), 'the other policy has an entry of each');
 $waiter->send('BEGIN; LOCK TABLE litter IN EXCLUSIVE MODE');
 ok(comes_out($vacuum_pid, 'roots', 'spared: not a client session'), 'autovacuum is spared');
 ok(lg_passes($boss, 3), 'passes go on');
 is($boss->query("SELECT count(*) $vacuum AND pid = $vacuum_pid"), '1', 'it is still at it');
+is($boss->query("SELECT count(*) FROM lifeguard.ledger WHERE pid IN ($all) AND policy = 'witness'"), scalar @all, 'and one entry only');
+$_->close foreach @all;
+drop('witness');
 is($boss->query("SELECT usename IS NULL, target, signal IS NULL FROM lifeguard.ledger WHERE pid = $vacuum_pid"), 't|blocker|t', 'its row');
 $boss->query("SELECT pg_cancel_backend($vacuum_pid)");
 is($waiter->answer->{error}, undef, 'the waiter went on');
