@@ -119,6 +119,19 @@ judge_clocks(LgHeartbeat *beat, LgTime now)
 	}
 }
 
+/*
+ * From when on ages count for whoever decides now without making a whole pass.
+ * The caller makes a pass of a kind (lg_collector_run_alone).
+ */
+TimestampTz
+lg_collector_ages_count_from(LgTime now)
+{
+	LgHeartbeat beat = lg_shared->beat;
+
+	judge_clocks(&beat, now);
+	return beat.ages_count_from;
+}
+
 /* Before anything is decided: which ages may be trusted? */
 static void
 begin_beat(LgTime now)

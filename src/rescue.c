@@ -37,6 +37,9 @@
 
 #define NEAR_MARK 0.05 /* of the usable slots */
 
+/* Not only sessions block others, so each slot that has a process has a mark. */
+#define MARKS_PER_POLICY (MaxBackends + NUM_AUXILIARY_PROCS)
+
 /* How many sessions of a database run a query id, and since when the oldest. */
 typedef struct SameQueryKey
 {
@@ -65,7 +68,7 @@ lg_policy_states_size(void)
 Size
 lg_episode_marks_size(void)
 {
-	return MAXALIGN(mul_size(sizeof(LgEpisodeMark), mul_size(lg_max_policies, MaxConnections)));
+	return MAXALIGN(mul_size(sizeof(LgEpisodeMark), mul_size(lg_max_policies, MARKS_PER_POLICY)));
 }
 
 Size
@@ -91,9 +94,9 @@ lg_rescue_state(const LgLocalPolicy *local)
 
 	if (strcmp(state->name, local->policy.name) != 0)
 	{
-		LgEpisodeMark *marks = &lg_shared->marks[(Size) local->place * MaxConnections];
+		LgEpisodeMark *marks = lg_rescue_mark(local, 0);
 
-		memset(marks, 0, sizeof(LgEpisodeMark) * MaxConnections);
+		memset(marks, 0, sizeof(LgEpisodeMark) * MARKS_PER_POLICY);
 		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 		memset(state, 0, sizeof(LgPolicyState));
 		strlcpy(state->name, local->policy.name, NAMEDATALEN);
@@ -103,13 +106,13 @@ lg_rescue_state(const LgLocalPolicy *local)
 }
 
 /*
- * What is recorded of a policy and the session in a connection slot.  The
- * caller makes a pass.
+ * What is recorded of a policy and the process in a slot of ProcGlobal->allProcs,
+ * no client session perhaps.  The caller makes a pass.
  */
 LgEpisodeMark *
 lg_rescue_mark(const LgLocalPolicy *local, int slot)
 {
-	return &lg_shared->marks[(Size) local->place * MaxConnections + slot];
+	return &lg_shared->marks[(Size) local->place * MARKS_PER_POLICY + slot];
 }
 
 /*

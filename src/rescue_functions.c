@@ -102,6 +102,7 @@ make_pass(LgTime now, void *arg)
 		(rescue = lg_rescue_begin(now, lg_lock_graph_collect(), only, true)) == NULL)
 		return;
 	rescue->rehearse = order->rehearse;
+	rescue->server.ages_count_from = lg_collector_ages_count_from(now);
 	while (lg_sessions_next(&scan, &session))
 		lg_rescue_consider(rescue, &session);
 	lg_rescue_decide(rescue);

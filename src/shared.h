@@ -77,7 +77,7 @@ typedef struct LgShared
 	LgRing *ledger;				   /* of LgLedgerEntry; guarded by ledger_lock */
 	LgPolicySet *policies;		   /* guarded by policies_lock */
 	struct LgPolicyState *states;  /* by place in the set; see rescue.h */
-	struct LgEpisodeMark *marks;   /* by place and connection slot; see rescue.h */
+	struct LgEpisodeMark *marks;   /* by place and process slot; see rescue.h */
 	struct LgStall *stalls;		   /* by connection slot; see rescue.h */
 	struct LgLastWait *last_waits; /* likewise */
 	struct LgPending *pendings;	   /* actions under way; see pending.h */
