@@ -317,18 +317,20 @@ static TimestampTz
 note_stall(LgRescue *rescue, const LgSession *session)
 {
 	LgStall *stall = &lg_shared->stalls[session->slot];
+	uint64 last_pass = lg_shared->beat.passes;
 	bool waits = session->wait_event_info == WAIT_EVENT_CLIENT_READ ||
 				 session->wait_event_info == WAIT_EVENT_CLIENT_WRITE;
+	bool goes_on = waits && stall->since != 0 && stall->pass == last_pass &&
+				   stall->state_change == session->state_change &&
+				   stall->changes == session->changes;
 
 	if (rescue->only != NULL)
-		return waits && stall->state_change == session->state_change ? stall->since : 0;
-	if (!waits)
-		stall->state_change = stall->since = 0;
-	else if (stall->state_change != session->state_change || stall->since == 0)
-	{
-		stall->state_change = session->state_change;
-		stall->since = rescue->now.wall;
-	}
+		return goes_on ? stall->since : 0;
+	if (!goes_on)
+		stall->since = waits ? rescue->now.wall : 0;
+	stall->state_change = session->state_change;
+	stall->changes = session->changes;
+	stall->pass = last_pass + 1;
 	return stall->since;
 }
 

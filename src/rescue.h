@@ -57,6 +57,8 @@ typedef struct LgStall
 {
 	TimestampTz state_change; /* of the statement it was seen in */
 	TimestampTz since;
+	int changes; /* LgSession.changes then */
+	uint64 pass; /* the newest that saw it so */
 } LgStall;
 
 /* A session, or prepared transaction, and what one policy makes of it. */

@@ -81,6 +81,7 @@ copy_status(volatile PgBackendStatus *status, int pid, LgSession *session)
 		session->query_start = status->st_activity_start_timestamp;
 		session->state_change = status->st_state_start_timestamp;
 		session->query_id = (int64) status->st_query_id;
+		session->changes = before;
 		pgstat_end_read_activity(status, after);
 		if (pgstat_read_activity_complete(before, after))
 			return session->pid == pid;

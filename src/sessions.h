@@ -25,6 +25,7 @@ typedef struct LgSession
 	TimestampTz query_start;
 	TimestampTz state_change;
 	int64 query_id;
+	int changes; /* differs whenever the session has reported anything meanwhile */
 	TransactionId xid;
 	TransactionId xmin;
 	uint32 wait_event_info;
