@@ -97,6 +97,16 @@ copy_status(volatile PgBackendStatus *status, int pid, LgSession *session)
 }
 
 /*
+ * The PID of the process that has taken a slot of ProcGlobal->allProcs, from
+ * its start to its very end; 0 = it is free.  Takes no lock.
+ */
+int
+lg_sessions_slot_pid(int slot)
+{
+	return living_pid(&ProcGlobal->allProcs[slot]);
+}
+
+/*
  * Read the process in a slot of ProcGlobal->allProcs.  Returns false if there
  * is none, if it has no status entry (still starting, a prepared transaction)
  * or if it went away meanwhile.  Takes no lock.
