@@ -79,7 +79,7 @@ kind_of(const LgSession *session, const char *application_name, const SockAddr *
 	return key;
 }
 
-/* How many idle sessions there are of each kind, young ones included. */
+/* How many idle sessions there are of each kind, young ones included, dying ones not. */
 static HTAB *
 count_kinds(void)
 {
@@ -99,7 +99,8 @@ count_kinds(void)
 		bool found;
 
 		CHECK_FOR_INTERRUPTS();
-		if (session.state != STATE_IDLE || !lg_sessions_read_texts(&session, &texts))
+		if (session.state != STATE_IDLE || lg_pending_ends(&session) ||
+			!lg_sessions_read_texts(&session, &texts))
 			continue;
 		key = kind_of(&session, texts.application_name, &texts.client_addr);
 		kind = hash_search(kinds, &key, HASH_ENTER, &found);

@@ -107,6 +107,19 @@ lg_rescue_mark(const LgLocalPolicy *local, int slot)
 }
 
 /*
+ * Has the policy done with this episode whatever it can?  One that has become
+ * stronger meanwhile has not.  The caller makes a pass.
+ */
+bool
+lg_rescue_is_over(const LgLocalPolicy *local, int slot, TimestampTz since)
+{
+	const LgEpisodeMark *mark = lg_rescue_mark(local, slot);
+
+	return mark->since == since && mark->acted != LG_POLICY_LOG &&
+		   mark->acted >= local->policy.action;
+}
+
+/*
  * Is everything paused, by lifeguard.pause()?  The caller makes a pass, or
  * takes it for what it was a moment ago.
  */
@@ -310,8 +323,9 @@ add_candidate(LgRescue *rescue, LgLocalPolicy *local, LgSession *session)
 
 /*
  * Since when the session has been seen waiting for its client, in one and the
- * same statement, by every pass.  A statement that lasts is no stall; what is
- * between two passes nobody sees.
+ * same statement, by every pass, and without any progress: COPY reports each
+ * piece that it has read or written, and each message of a pipeline is one.  Of
+ * a SELECT whose client reads slowly, what is between two passes nobody sees.
  */
 static TimestampTz
 note_stall(LgRescue *rescue, const LgSession *session)
@@ -352,15 +366,6 @@ in_scope(const LgLocalPolicy *local, const LgSession *session)
 		   ((database & LG_DATABASE_LISTED) != 0 && (database & LG_DATABASE_EXCEPTED) == 0);
 }
 
-/* Has the policy done with this episode whatever it could? */
-static bool
-is_over(const LgLocalPolicy *local, int slot, TimestampTz since)
-{
-	const LgEpisodeMark *mark = lg_rescue_mark(local, slot);
-
-	return mark->since == since && mark->acted;
-}
-
 /* Compare a session with the policies of one target; kept is its copy, once there is one. */
 static void
 consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, TimestampTz since,
@@ -387,7 +392,8 @@ consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, Timest
 			rescue->deadline = violates;
 			break;
 		}
-		if (!rescue->all && (is_over(local, session->slot, since) || !in_scope(local, session)))
+		if (!rescue->all &&
+			(lg_rescue_is_over(local, session->slot, since) || !in_scope(local, session)))
 			continue;
 		if (*kept == NULL)
 		{
