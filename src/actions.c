@@ -196,14 +196,21 @@ void
 lg_actions_watch(LgActing *acting)
 {
 	LgSession now;
+	bool readable;
 	bool here;
 
 	if (acting->progress != LG_PROGRESS_PENDING)
 		return;
 
-	/* In this order: once it is gone, nobody changes our note any more. */
-	here = lg_sessions_read_one(acting->victim.slot, &now) && now.pid == acting->victim.pid &&
-		   now.backend_start == acting->victim.backend_start;
+	/*
+	 * In this order: once it is gone, nobody changes our note any more.  On its
+	 * way out it loses its status first; whoever waits for its connection slot
+	 * waits for more than that.
+	 */
+	readable = lg_sessions_read_one(acting->victim.slot, &now) && now.pid == acting->victim.pid &&
+			   now.backend_start == acting->victim.backend_start;
+	here = readable || (acting->action == LG_ACTION_TERMINATE &&
+						lg_sessions_slot_pid(acting->victim.slot) == acting->victim.pid);
 	pg_read_barrier();
 	hear(acting);
 	if (acting->progress != LG_PROGRESS_PENDING)

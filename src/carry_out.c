@@ -200,12 +200,15 @@ static void
 write_log(const LgCandidate *candidate, const LgLedgerEntry *entry, bool rehearsal)
 {
 	const LgPolicy *policy = &candidate->local->policy;
-	static const char *const does[] = {"logs", "cancels", "cancels", "terminates"};
-	static const char *const would[] = {"would act on", "would cancel", "would cancel",
-										"would terminate"};
+	const char *does;
 
-	ereport(LOG, (errmsg("policy \"%s\" %s session with PID %d", policy->name,
-						 rehearsal ? would[policy->action] : does[policy->action], entry->pid),
+	if (policy->action == LG_POLICY_LOG)
+		does = "would act on";
+	else if (lg_pending_first_action(policy, candidate->session) == LG_ACTION_TERMINATE)
+		does = rehearsal ? "would terminate" : "terminates";
+	else
+		does = rehearsal ? "would cancel" : "cancels";
+	ereport(LOG, (errmsg("policy \"%s\" %s session with PID %d", policy->name, does, entry->pid),
 				  errdetail("Role \"%s\", database \"%s\", application \"%s\": %s.", entry->usename,
 							entry->datname, entry->application_name, entry->reason),
 				  errhidestmt(true), errhidecontext(true)));
@@ -219,6 +222,8 @@ outcome_of(const LgRescue *rescue, const LgCandidate *candidate)
 	{
 		case LG_WHY_OVER_LIMIT:
 			return "over limit";
+		case LG_WHY_ACTED_ON:
+			return "already acted on";
 		case LG_WHY_NOT_PERMITTED:
 		case LG_WHY_NO_OWNER:
 			return "not permitted";
@@ -291,12 +296,17 @@ note_spared(LgRescue *rescue, LgCandidate *candidate)
 	return true;
 }
 
-/* Act for real.  Says "already acted on" if another policy, or somebody by hand, was first. */
+/*
+ * Act for real.  Says "already acted on" if another policy, or somebody by hand,
+ * was first.  Only when something was tried is it the policy's last word on this
+ * episode.
+ */
 static void
 act(LgRescue *rescue, LgCandidate *candidate)
 {
 	const LgPolicy *policy = &candidate->local->policy;
-	LgLedgerEntry *entry = palloc(sizeof(LgLedgerEntry));
+	LgLedgerEntry *entry;
+	LgProgress progress;
 	LgReason reason;
 	uint64 number;
 
@@ -305,10 +315,11 @@ act(LgRescue *rescue, LgCandidate *candidate)
 		/* nothing has been done, so its turn comes in a later pass */
 		candidate->why = LG_WHY_OVER_LIMIT;
 		(void) note_spared(rescue, candidate);
-		pfree(entry);
 		return;
 	}
-	if (lg_pending_has(candidate->session))
+
+	entry = palloc(sizeof(LgLedgerEntry));
+	if (lg_pending_forbids(candidate->session, policy->action))
 		(void) record(entry, rescue, candidate, "", "already acted on");
 	else if ((candidate->local->needs & LG_NEEDS_GRAPH) != 0 &&
 			 candidate->facts.blocked_total > 0 && candidate->facts.root_blocker &&
@@ -317,12 +328,17 @@ act(LgRescue *rescue, LgCandidate *candidate)
 	else
 	{
 		number = record(entry, rescue, candidate,
-						policy->action == LG_POLICY_TERMINATE ? "SIGTERM" : "SIGINT", "signalled");
+						lg_pending_first_action(policy, candidate->session) == LG_ACTION_TERMINATE
+							? "SIGTERM"
+							: "SIGINT",
+						"signalled");
 		compose_reason(&reason, entry, policy);
-		lg_pending_start(rescue, candidate, number, &reason);
-		write_log(candidate, entry, false);
+		progress = lg_pending_start(rescue, candidate, number, &reason);
+		if (progress != LG_PROGRESS_CONTENDED)
+			lg_rescue_mark(candidate->local, candidate->session->slot)->acted = policy->action;
+		if (progress == LG_PROGRESS_PENDING)
+			write_log(candidate, entry, false);
 	}
-	lg_rescue_mark(candidate->local, candidate->session->slot)->acted = true;
 	pfree(entry);
 }
 

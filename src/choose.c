@@ -12,8 +12,6 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "miscadmin.h"
 #include "utils/hsearch.h"
 
@@ -81,7 +79,7 @@ kind_of(const LgSession *session, const char *application_name, const SockAddr *
 	return key;
 }
 
-/* How many idle sessions there are of each kind, young ones included. */
+/* How many idle sessions there are of each kind, young ones included, dying ones not. */
 static HTAB *
 count_kinds(void)
 {
@@ -101,7 +99,8 @@ count_kinds(void)
 		bool found;
 
 		CHECK_FOR_INTERRUPTS();
-		if (session.state != STATE_IDLE || !lg_sessions_read_texts(&session, &texts))
+		if (session.state != STATE_IDLE || lg_pending_ends(&session) ||
+			!lg_sessions_read_texts(&session, &texts))
 			continue;
 		key = kind_of(&session, texts.application_name, &texts.client_addr);
 		kind = hash_search(kinds, &key, HASH_ENTER, &found);
@@ -144,20 +143,33 @@ spare_oldest(LgCandidate *hits, int n)
 	}
 }
 
+/* The most of the usable slots whose share is below a mark, or that mark itself. */
+static int
+most_below(double mark, int usable, bool or_at_it)
+{
+	int n = (int) (mark * usable) + 1;
+
+	/* the product may be off by one either way; shares are what decides elsewhere */
+	while (n > 0 && (or_at_it ? (double) n / usable > mark : (double) n / usable >= mark))
+		n--;
+	return n;
+}
+
 /* How many sessions fewer bring the pool below the policy's lower mark. */
 static int
 count_needed(const LgRescue *rescue, const LgLocalPolicy *local)
 {
 	const LgPolicy *policy = &local->policy;
-	double until =
-		policy->connections_until > 0 ? policy->connections_until : policy->connections_above;
+	int usable = rescue->server.usable;
 	int most;
 
 	if (policy->connections_above == 0)
 		return PG_INT32_MAX;
-	most = (int) ceil(until * rescue->server.usable) - 1; /* the most that is below it */
-	if (policy->connections_until == 0)
-		most = (int) floor(until * rescue->server.usable); /* acts above it, and only there */
+	if (policy->connections_until > 0)
+		most = most_below(policy->connections_until, usable, false);
+	else
+		most =
+			most_below(policy->connections_above, usable, true); /* acts above it, and only there */
 	return Max(rescue->server.used - most - lg_pending_terminating(), 0);
 }
 
@@ -221,14 +233,17 @@ choose_among(LgRescue *rescue, LgCandidate *hits, int n)
 		if (hit->why != LG_WHY_HIT)
 			continue;
 		hit->rehearsal = rehearsal;
-		hit->repeat = mark->since == hit->since && (mark->acted || (mark->rehearsed && rehearsal));
-		if (needed == 0)
+		hit->repeat = lg_rescue_is_over(local, hit->session->slot, hit->since) ||
+					  (mark->since == hit->since && mark->rehearsed && rehearsal);
+		if (!hit->repeat && !rehearsal && lg_pending_forbids(hit->session, local->policy.action))
+			hit->why = LG_WHY_ACTED_ON;
+		else if (needed == 0)
 			hit->why = LG_WHY_ENOUGH;
-		else if (!hit->repeat && room == 0)
-			hit->why = LG_WHY_OVER_LIMIT;
 		else
 		{
-			if (!hit->repeat)
+			if (!hit->repeat && room == 0)
+				hit->why = LG_WHY_OVER_LIMIT;
+			else if (!hit->repeat)
 				room--;
 			if (needed != PG_INT32_MAX)
 				needed--;

@@ -40,6 +40,7 @@
 #include "utils/timeout.h"
 
 #include "compat.h"
+#include "collector.h"
 #include "keeper.h"
 #include "ledger.h"
 #include "ledger_file.h"
@@ -189,7 +190,8 @@ wanted_at(int64 now)
 	int64 unflushed = unflushed_since(now);
 	LgKeeperNews news = read_news();
 
-	if (errand.sent_at == 0 || pg_atomic_read_u32(&lg_shared->policies_changed) != 0 ||
+	if (errand.sent_at == 0 ||
+		pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN ||
 		strcmp(errand.home, lg_settings_home_database()) != 0)
 		return now;
 	if (unflushed != 0)
@@ -283,7 +285,7 @@ find_home(const char *name, LgTime now)
 	errand.ended_at = now.mono;
 	errand.sent_at = now.mono; /* as far as polling goes */
 	strlcpy(errand.home, name, NAMEDATALEN);
-	pg_atomic_write_u32(&lg_shared->policies_changed, 0); /* found out by polling */
+	pg_atomic_write_u32(&lg_shared->policies_changed, LG_POLICIES_KNOWN); /* found out by polling */
 	return InvalidOid;
 }
 
@@ -394,7 +396,7 @@ leave(int code, Datum arg)
 
 		lg_policies_note_failure(problem, GetCurrentTimestamp());
 		note_failure(problem);
-		pg_atomic_write_u32(&lg_shared->policies_changed, 1);
+		pg_atomic_write_u32(&lg_shared->policies_changed, LG_POLICIES_CHANGED);
 	}
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	if (lg_shared->keeper.pid == MyProcPid)
@@ -526,6 +528,8 @@ static void
 read_policies(Oid extension, void *arg)
 {
 	lg_policy_table_publish(extension);
+	if (pg_atomic_read_u32(&lg_shared->pass_wanted) != 0)
+		lg_collector_wake();
 }
 
 /*
@@ -537,12 +541,13 @@ bring_policies(Stay *stay)
 {
 	const char *problem;
 	char text[LG_PROBLEM_SIZE];
+	uint32 taken_up = LG_POLICIES_TAKEN_UP;
 
-	pg_atomic_exchange_u32(&lg_shared->policies_changed, 0);
+	pg_atomic_exchange_u32(&lg_shared->policies_changed, LG_POLICIES_TAKEN_UP);
 	problem = do_job(stay, "reading policies", read_policies, NULL);
 	if (problem != NULL)
 	{
-		pg_atomic_write_u32(&lg_shared->policies_changed, 1);
+		pg_atomic_write_u32(&lg_shared->policies_changed, LG_POLICIES_CHANGED);
 		lg_policies_note_failure(problem, GetCurrentTimestamp());
 	}
 	else if (!stay->has_extension)
@@ -551,6 +556,10 @@ bring_policies(Stay *stay)
 				 lg_settings_home_database());
 		lg_policies_withdraw(text, GetCurrentTimestamp());
 	}
+
+	/* unless they have changed again */
+	(void) pg_atomic_compare_exchange_u32(&lg_shared->policies_changed, &taken_up,
+										  LG_POLICIES_KNOWN);
 }
 
 static void

@@ -65,22 +65,45 @@ lg_pending_terminating(void)
 	return n;
 }
 
-/*
- * Is somebody acting on that session just now, for any policy?
- */
-bool
-lg_pending_has(const LgSession *session)
+/* What is under way on that session, or NULL. */
+static LgPending *
+find_pending(const LgSession *session)
 {
 	for (int i = 0; i < LG_MAX_PENDING; i++)
 	{
-		const LgPending *pending = &lg_shared->pendings[i];
+		LgPending *pending = &lg_shared->pendings[i];
 
 		if (pending->entry != 0 && !pending->over && pending->acting.victim.slot == session->slot &&
 			pending->acting.victim.pid == session->pid &&
 			pending->acting.victim.backend_start == session->backend_start)
-			return true;
+			return pending;
 	}
-	return false;
+	return NULL;
+}
+
+/*
+ * Is that session being terminated, and still there?
+ */
+bool
+lg_pending_ends(const LgSession *session)
+{
+	const LgPending *pending = find_pending(session);
+
+	return pending != NULL && pending->acting.action == LG_ACTION_TERMINATE;
+}
+
+/*
+ * May a policy with that action not touch the session, because another is at
+ * work on it?  A cancel that has not ended its statement gives way to a stronger
+ * action: else who ignores cancels would be safe from being terminated.
+ */
+bool
+lg_pending_forbids(const LgSession *session, LgPolicyAction action)
+{
+	const LgPending *pending = find_pending(session);
+
+	return pending != NULL &&
+		   (pending->acting.action == LG_ACTION_TERMINATE || action <= pending->action);
 }
 
 /* Which episode of the victim's is meant, so that it is spared when it has moved on. */
@@ -142,10 +165,19 @@ count_action(const LgRescue *rescue, const LgCandidate *candidate)
 	LWLockRelease(lg_shared->lock);
 }
 
-static bool
-runs_statement(const LgSession *session)
+/*
+ * What a policy does first to that session: what escalates does so at once where
+ * nothing runs that could be cancelled.
+ */
+LgAction
+lg_pending_first_action(const LgPolicy *policy, const LgSession *session)
 {
-	return session->state == STATE_RUNNING || session->state == STATE_FASTPATH;
+	bool runs = session->state == STATE_RUNNING || session->state == STATE_FASTPATH;
+
+	if (policy->action == LG_POLICY_TERMINATE ||
+		(policy->action == LG_POLICY_CANCEL_THEN_TERMINATE && !runs))
+		return LG_ACTION_TERMINATE;
+	return LG_ACTION_CANCEL;
 }
 
 /* Say what came of it. */
@@ -203,6 +235,20 @@ free_place(void)
 	return NULL;
 }
 
+/* A stronger action takes the place of a cancel that has not helped. */
+static void
+give_way(LgPending *pending, uint64 entry)
+{
+	char outcome[LG_OUTCOME_SIZE] = "survived";
+
+	lg_actions_release(&pending->acting);
+	if (pending->acting.progress != LG_PROGRESS_PENDING)
+		(void) lg_actions_describe(&pending->acting, outcome, sizeof(outcome));
+	if (pending->entry != entry) /* the same when its policy has become stronger */
+		lg_ledger_finish(pending->entry, outcome, GetCurrentTimestamp(), -1);
+	pending->entry = 0;
+}
+
 /*
  * May another action be started, or are too many under way?
  */
@@ -213,15 +259,21 @@ lg_pending_has_room(void)
 }
 
 /*
- * Act on a candidate.  There must be room, and its ledger entry is there
- * already, which tells what came of it, now or as soon as it is known.
+ * Act on a candidate whom lg_pending_forbids() leaves to the policy.  There must
+ * be room, and its ledger entry is there already, which tells what came of it,
+ * now or as soon as it is known.  Returns how far the signal has come.
  */
-void
+LgProgress
 lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 entry,
 				 const LgReason *reason)
 {
 	const LgPolicy *policy = &candidate->local->policy;
-	LgPending *pending = free_place();
+	LgPending *weaker = find_pending(candidate->session);
+	LgPending *pending;
+
+	if (weaker != NULL)
+		give_way(weaker, entry);
+	pending = free_place();
 
 	Assert(pending != NULL);
 	memset(pending, 0, sizeof(LgPending));
@@ -242,27 +294,12 @@ lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 en
 	if (pending->waiting_before >= 0 || pending->used_before >= 0)
 		pending->judge_at = pending->began + JUDGE_AFTER;
 
-	/* where nothing runs there is nothing to cancel; what escalates does so at once */
-	pending->acting.action = policy->action == LG_POLICY_TERMINATE ||
-									 (policy->action == LG_POLICY_CANCEL_THEN_TERMINATE &&
-									  !runs_statement(candidate->session))
-								 ? LG_ACTION_TERMINATE
-								 : LG_ACTION_CANCEL;
+	pending->acting.action = lg_pending_first_action(policy, candidate->session);
 	pending->entry = entry;
-	if (pending->acting.action == LG_ACTION_CANCEL && !runs_statement(candidate->session))
-	{
-		pending->acting.progress = LG_PROGRESS_SPARED;
-		pending->acting.spared = LG_SPARED_NOTHING;
-		pending->over = true; /* never claimed a note */
-		pending->judge_at = 0;
-		lg_ledger_finish(entry, "spared: nothing to cancel", rescue->now.wall, 0);
-		pending->entry = 0;
-		return;
-	}
-
 	send_signal(pending);
 	if (pending->acting.progress == LG_PROGRESS_PENDING)
 		count_action(rescue, candidate);
+	return pending->acting.progress;
 }
 
 /*
@@ -301,6 +338,12 @@ escalate(LgPending *pending, bool same_statement)
 	}
 	lg_ledger_signalled(pending->entry, "SIGTERM");
 	send_signal(pending);
+	if (pending->acting.progress == LG_PROGRESS_PENDING)
+		ereport(LOG, (errmsg("policy \"%s\" terminates session with PID %d", pending->policy,
+							 pending->acting.victim.pid),
+					  errdetail("It was cancelled before, and has not ended within %s.",
+								lg_policy_span(pending->grace)),
+					  errhidestmt(true), errhidecontext(true)));
 }
 
 /* The victim spared itself: for good, or only for this instant? */

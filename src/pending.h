@@ -41,10 +41,12 @@ typedef struct LgPending
 
 extern Size lg_pending_size(void);
 extern int lg_pending_terminating(void);
-extern bool lg_pending_has(const LgSession *session);
+extern LgAction lg_pending_first_action(const LgPolicy *policy, const LgSession *session);
+extern bool lg_pending_ends(const LgSession *session);
+extern bool lg_pending_forbids(const LgSession *session, LgPolicyAction action);
 extern bool lg_pending_has_room(void);
-extern void lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 entry,
-							 const LgReason *reason);
+extern LgProgress lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate,
+								   uint64 entry, const LgReason *reason);
 extern int64 lg_pending_tend(LgTime now);
 
 #endif /* LG_PENDING_H */

@@ -93,7 +93,8 @@ place_differs(const LgPolicy *place, const LgPolicy *policy)
  * says what is wrong with others that are left out.  They are in the encoding of
  * the caller's database.  Takes policies_lock exclusively, to copy what has
  * changed.  Only one process may publish at a time, so it reads the set without
- * the lock.
+ * the lock.  Asks for a pass after a change; waking the collector for it is left
+ * to the caller.
  */
 void
 lg_policies_publish(const LgPolicy *policies, int n, const char *problem, TimestampTz now)
@@ -132,6 +133,8 @@ lg_policies_publish(const LgPolicy *policies, int n, const char *problem, Timest
 	strlcpy(set->problem, problem != NULL ? problem : "", LG_PROBLEM_SIZE);
 	LWLockRelease(lg_shared->policies_lock);
 
+	if (changed)
+		pg_atomic_write_u32(&lg_shared->pass_wanted, 1); /* what is new may be due long since */
 	pfree(placed);
 	pfree(differs);
 }

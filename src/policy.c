@@ -189,6 +189,12 @@ lg_policy_needs(const LgPolicy *policy)
 	return needs;
 }
 
+static bool
+runs_statement(const LgSession *session)
+{
+	return session->state == STATE_RUNNING || session->state == STATE_FASTPATH;
+}
+
 /*
  * Is the session in a state that the policy's target means?  For targets that
  * are told by their place in a lock queue, any session may be.
@@ -196,7 +202,7 @@ lg_policy_needs(const LgPolicy *policy)
 bool
 lg_policy_means_state(const LgPolicy *policy, const LgSession *session)
 {
-	bool runs = session->state == STATE_RUNNING || session->state == STATE_FASTPATH;
+	bool runs = runs_statement(session);
 
 	switch (policy->target)
 	{
@@ -522,6 +528,8 @@ check_protections(const LgPolicy *policy, const LgFacts *facts)
 		return LG_WHY_SUPERUSER;
 	if ((facts->role_flags & LG_ROLE_OWNER_MAY) == 0)
 		return LG_WHY_NOT_PERMITTED;
+	if (policy->action == LG_POLICY_CANCEL && session != NULL && !runs_statement(session))
+		return LG_WHY_NOTHING_TO_CANCEL;
 	return LG_WHY_HIT;
 }
 
@@ -694,6 +702,10 @@ lg_policy_describe(const LgPolicy *policy, const LgFacts *facts, const LgServerF
 			return "the policy's owner does not exist";
 		case LG_WHY_NOT_PERMITTED:
 			return "the policy's owner may not signal it";
+		case LG_WHY_NOTHING_TO_CANCEL:
+			return "nothing to cancel";
+		case LG_WHY_ACTED_ON:
+			return "already acted on";
 		case LG_WHY_OVER_LIMIT:
 			return "over limit";
 	}

@@ -124,7 +124,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 		case XACT_EVENT_PREPARE:
 			if (written)
 			{
-				pg_atomic_write_u32(&lg_shared->policies_changed, 1);
+				pg_atomic_write_u32(&lg_shared->policies_changed, LG_POLICIES_CHANGED);
 				lg_collector_wake();
 			}
 			if (lines != NIL)

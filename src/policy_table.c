@@ -34,8 +34,7 @@ static const char *const read_policies =
 						   " " SPAN("coalesce(grace, interval '5 s')") ", " SPAN(
 							   "cooldown") ","
 										   " coalesce(connections_above, 0)::float8,"
-										   " coalesce(connections_until, connections_above, "
-										   "0)::float8,"
+										   " coalesce(connections_until, 0)::float8,"
 										   " schedule, coalesce(except_schedule, ''),"
 										   " databases, except_databases, roles, except_roles, "
 										   "applications, except_applications,"

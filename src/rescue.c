@@ -116,6 +116,19 @@ lg_rescue_mark(const LgLocalPolicy *local, int slot)
 }
 
 /*
+ * Has the policy done with this episode whatever it can?  One that has become
+ * stronger meanwhile has not.  The caller makes a pass.
+ */
+bool
+lg_rescue_is_over(const LgLocalPolicy *local, int slot, TimestampTz since)
+{
+	const LgEpisodeMark *mark = lg_rescue_mark(local, slot);
+
+	return mark->since == since && mark->acted != LG_POLICY_LOG &&
+		   mark->acted >= local->policy.action;
+}
+
+/*
  * Is everything paused, by lifeguard.pause()?  The caller makes a pass, or
  * takes it for what it was a moment ago.
  */
@@ -372,25 +385,28 @@ add_candidate(LgRescue *rescue, LgLocalPolicy *local, LgSession *session)
 
 /*
  * Since when the session has been seen waiting for its client, in one and the
- * same statement, by every pass.  A statement that lasts is no stall; what is
- * between two passes nobody sees.
+ * same statement, by every pass, and without any progress: COPY reports each
+ * piece that it has read or written, and each message of a pipeline is one.  Of
+ * a SELECT whose client reads slowly, what is between two passes nobody sees.
  */
 static TimestampTz
 note_stall(LgRescue *rescue, const LgSession *session)
 {
 	LgStall *stall = &lg_shared->stalls[session->slot];
+	uint64 last_pass = lg_shared->beat.passes;
 	bool waits = session->wait_event_info == WAIT_EVENT_CLIENT_READ ||
 				 session->wait_event_info == WAIT_EVENT_CLIENT_WRITE;
+	bool goes_on = waits && stall->since != 0 && stall->pass == last_pass &&
+				   stall->state_change == session->state_change &&
+				   stall->changes == session->changes;
 
 	if (rescue->only != NULL)
-		return waits && stall->state_change == session->state_change ? stall->since : 0;
-	if (!waits)
-		stall->state_change = stall->since = 0;
-	else if (stall->state_change != session->state_change || stall->since == 0)
-	{
-		stall->state_change = session->state_change;
-		stall->since = rescue->now.wall;
-	}
+		return goes_on ? stall->since : 0;
+	if (!goes_on)
+		stall->since = waits ? rescue->now.wall : 0;
+	stall->state_change = session->state_change;
+	stall->changes = session->changes;
+	stall->pass = last_pass + 1;
 	return stall->since;
 }
 
@@ -410,15 +426,6 @@ in_scope(const LgLocalPolicy *local, const LgSession *session)
 	database = lg_rights_database_flags(session->databaseid, local);
 	return database == 0 ||
 		   ((database & LG_DATABASE_LISTED) != 0 && (database & LG_DATABASE_EXCEPTED) == 0);
-}
-
-/* Has the policy done with this episode whatever it could? */
-static bool
-is_over(const LgLocalPolicy *local, int slot, TimestampTz since)
-{
-	const LgEpisodeMark *mark = lg_rescue_mark(local, slot);
-
-	return mark->since == since && mark->acted;
 }
 
 /* Compare a session with the policies of one target; kept is its copy, once there is one. */
@@ -447,7 +454,8 @@ consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, Timest
 			rescue->deadline = violates;
 			break;
 		}
-		if (!rescue->all && (is_over(local, session->slot, since) || !in_scope(local, session)))
+		if (!rescue->all &&
+			(lg_rescue_is_over(local, session->slot, since) || !in_scope(local, session)))
 			continue;
 		if (*kept == NULL)
 		{

@@ -48,7 +48,7 @@ typedef struct LgEpisodeMark
 {
 	TimestampTz since; /* the episode; another: nothing is recorded of this one */
 	uint64 entry;
-	bool acted; /* its session was signalled, or spared for good */
+	LgPolicyAction acted; /* the strongest that was done; LG_POLICY_LOG: nothing yet */
 	bool rehearsed;
 } LgEpisodeMark;
 
@@ -57,6 +57,8 @@ typedef struct LgStall
 {
 	TimestampTz state_change; /* of the statement it was seen in */
 	TimestampTz since;
+	int changes; /* LgSession.changes then */
+	uint64 pass; /* the newest that saw it so */
 } LgStall;
 
 /* When a session was last seen waiting for a lock.  Likewise. */
@@ -114,6 +116,7 @@ extern void lg_rescue_consider(LgRescue *rescue, const LgSession *session);
 extern void lg_rescue_decide(LgRescue *rescue);
 extern LgPolicyState *lg_rescue_state(const LgLocalPolicy *local);
 extern LgEpisodeMark *lg_rescue_mark(const LgLocalPolicy *local, int slot);
+extern bool lg_rescue_is_over(const LgLocalPolicy *local, int slot, TimestampTz since);
 extern bool lg_rescue_paused(TimestampTz now);
 
 #endif /* LG_RESCUE_H */

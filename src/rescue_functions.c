@@ -138,7 +138,7 @@ wait_for_publication(void)
 {
 	int64 began = lg_clock_read(CLOCK_MONOTONIC);
 
-	while (pg_atomic_read_u32(&lg_shared->policies_changed) != 0 &&
+	while (pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN &&
 		   lg_clock_read(CLOCK_MONOTONIC) - began < LONGEST_WAIT)
 		pause_for(10);
 }

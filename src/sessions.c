@@ -81,6 +81,7 @@ copy_status(volatile PgBackendStatus *status, int pid, LgSession *session)
 		session->query_start = status->st_activity_start_timestamp;
 		session->state_change = status->st_state_start_timestamp;
 		session->query_id = (int64) status->st_query_id;
+		session->changes = before;
 		pgstat_end_read_activity(status, after);
 		if (pgstat_read_activity_complete(before, after))
 			return session->pid == pid;
@@ -93,6 +94,16 @@ copy_status(volatile PgBackendStatus *status, int pid, LgSession *session)
 			return false;
 		CHECK_FOR_INTERRUPTS();
 	}
+}
+
+/*
+ * The PID of the process that has taken a slot of ProcGlobal->allProcs, from
+ * its start to its very end; 0 = it is free.  Takes no lock.
+ */
+int
+lg_sessions_slot_pid(int slot)
+{
+	return living_pid(&ProcGlobal->allProcs[slot]);
 }
 
 /*

@@ -68,6 +68,11 @@ typedef struct LgKeeperNews
 	char problem[LG_PROBLEM_SIZE];
 } LgKeeperNews;
 
+/* What lifeguard.policy holds that has not been published yet. */
+#define LG_POLICIES_KNOWN 0 /* nothing */
+#define LG_POLICIES_CHANGED 1
+#define LG_POLICIES_TAKEN_UP 2 /* what is being read */
+
 typedef struct LgShared
 {
 	/* Set before any reader exists, never changed after. */
@@ -114,8 +119,9 @@ typedef struct LgShared
 	LgKeeperNews keeper;
 
 	/*
-	 * Written and read without a lock.  Set to 1 when a transaction that wrote
-	 * to lifeguard.policy in the home database has been committed, or prepared.
+	 * Written and read without a lock.  LG_POLICIES_CHANGED when a transaction
+	 * that wrote to lifeguard.policy in the home database has been committed, or
+	 * prepared, LG_POLICIES_TAKEN_UP while the keeper reads them.
 	 */
 	pg_atomic_uint32 policies_changed;
 

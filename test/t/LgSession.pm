@@ -12,6 +12,7 @@ use warnings;
 
 use Errno;
 use IO::Select;
+use IO::Socket::INET;
 use PostgreSQL::Test::Utils ();
 use Test::More;
 use Time::HiRes qw(time usleep);
@@ -21,6 +22,7 @@ use Time::HiRes qw(time usleep);
 #   parameters          more startup parameters, e.g. { options => '-c ...' }
 #   begin_only => 1     send the startup packet and return at once
 #   refused_ok => 1     return the session, with {refused}, if it is turned away
+#   host                a loopback address to connect from and to, instead of the socket
 sub new
 {
 	my ($class, $node, %options) = @_;
@@ -33,12 +35,15 @@ sub new
 	$startup{database} = $options{dbname} if defined $options{dbname};
 
 	my $self = bless {
-		socket => $node->raw_connect,
+		socket => $options{host}
+		? IO::Socket::INET->new(LocalAddr => $options{host}, PeerAddr => $options{host}, PeerPort => $node->port)
+		: $node->raw_connect,
 		name => $node->name,
 		buffer => '',
 		limit => $PostgreSQL::Test::Utils::timeout_default
 	  },
 	  $class;
+	die "cannot connect to $options{host}: $@\n" unless $self->{socket};
 	my $packet = pack('N', 3 << 16)
 	  . join('', map { "$_\0$startup{$_}\0" } sort keys %startup) . "\0";
 	$self->_write(pack('N', 4 + length $packet) . $packet);
@@ -59,6 +64,18 @@ sub send
 {
 	my ($self, $sql) = @_;
 	$self->_write('Q' . pack('N', 5 + length $sql) . "$sql\0");
+	return $self;
+}
+
+# Send messages of the protocol, (type, body) each, and do not wait for anything.
+sub send_messages
+{
+	my ($self, @messages) = @_;
+
+	while (my ($type, $body) = splice @messages, 0, 2)
+	{
+		$self->_write($type . pack('N', 4 + length $body) . $body);
+	}
 	return $self;
 }
 
