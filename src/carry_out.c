@@ -26,7 +26,7 @@
 #include "settings.h"
 #include "shared.h"
 
-#define MAX_NEW_ENTRIES 32 /* in one pass, about sessions on which nobody acts */
+#define MAX_NOTED 10 /* new entries of a policy, in a minute, about sessions on which nobody acts */
 
 /* The strongest of the modes in a mask, as pg_locks names it. */
 static const char *
@@ -208,10 +208,11 @@ write_log(const LgCandidate *candidate, const LgLedgerEntry *entry, bool rehears
 		does = rehearsal ? "would terminate" : "terminates";
 	else
 		does = rehearsal ? "would cancel" : "cancels";
-	ereport(LOG, (errmsg("policy \"%s\" %s session with PID %d", policy->name, does, entry->pid),
-				  errdetail("Role \"%s\", database \"%s\", application \"%s\": %s.", entry->usename,
-							entry->datname, entry->application_name, entry->reason),
-				  errhidestmt(true), errhidecontext(true)));
+	ereport(LOG_SERVER_ONLY,
+			(errmsg("policy \"%s\" %s session with PID %d", policy->name, does, entry->pid),
+			 errdetail("Role \"%s\", database \"%s\", application \"%s\": %s.", entry->usename,
+					   entry->datname, entry->application_name, entry->reason),
+			 errhidestmt(true), errhidecontext(true)));
 }
 
 /* How the ledger words that somebody is spared. */
@@ -274,26 +275,42 @@ rehearse(LgRescue *rescue, LgCandidate *candidate)
 	pfree(entry);
 }
 
-/* Leave a trace of harm that nobody ended, once per episode. */
-static bool
+/*
+ * Leave a trace of harm that nobody ended, once per episode.  Where many are
+ * spared, some of them tell enough; policy_status counts all.
+ */
+static void
 note_spared(LgRescue *rescue, LgCandidate *candidate)
 {
 	LgEpisodeMark *mark = lg_rescue_mark(candidate->local, candidate->session->slot);
 	LgPolicyState *state = lg_rescue_state(candidate->local);
 	LgLedgerEntry *entry;
+	bool has_room;
 
-	if (mark->since == candidate->since && mark->entry != 0)
-		return false;
+	if (mark->since == candidate->since && mark->noted)
+		return;
+	if (mark->since != candidate->since)
+	{
+		memset(mark, 0, sizeof(LgEpisodeMark));
+		mark->since = candidate->since;
+	}
+	mark->noted = true;
+	has_room = lg_limits_room(&state->noted, MAX_NOTED, rescue->now.mono) > 0;
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	if (candidate->why == LG_WHY_OVER_LIMIT)
+		state->over_limit++;
+	else if (candidate->why != LG_WHY_ACTED_ON)
+		state->spared++;
+	if (has_room)
+		lg_limits_count(&state->noted, rescue->now.mono);
+	LWLockRelease(lg_shared->lock);
+	if (!has_room)
+		return;
+
 	entry = palloc(sizeof(LgLedgerEntry));
 	(void) record(entry, rescue, candidate, "", outcome_of(rescue, candidate));
+	mark->noted = true;
 	pfree(entry);
-	if (candidate->why == LG_WHY_OVER_LIMIT)
-	{
-		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-		state->over_limit++;
-		LWLockRelease(lg_shared->lock);
-	}
-	return true;
 }
 
 /*
@@ -314,7 +331,7 @@ act(LgRescue *rescue, LgCandidate *candidate)
 	{
 		/* nothing has been done, so its turn comes in a later pass */
 		candidate->why = LG_WHY_OVER_LIMIT;
-		(void) note_spared(rescue, candidate);
+		note_spared(rescue, candidate);
 		return;
 	}
 
@@ -349,8 +366,6 @@ act(LgRescue *rescue, LgCandidate *candidate)
 void
 lg_carry_out(LgRescue *rescue)
 {
-	int noted = 0;
-
 	for (int strength = LG_POLICY_TERMINATE; strength >= LG_POLICY_LOG; strength--)
 	{
 		for (int i = 0; i < rescue->n_candidates; i++)
@@ -361,10 +376,7 @@ lg_carry_out(LgRescue *rescue)
 			if ((int) candidate->local->policy.action != strength)
 				continue;
 			if (LG_WHY_IS_SPARED(candidate->why))
-			{
-				if (noted < MAX_NEW_ENTRIES && note_spared(rescue, candidate))
-					noted++;
-			}
+				note_spared(rescue, candidate);
 			else if (candidate->why != LG_WHY_HIT)
 				continue;
 			else if (candidate->repeat)

@@ -170,7 +170,7 @@ count_needed(const LgRescue *rescue, const LgLocalPolicy *local)
 	else
 		most =
 			most_below(policy->connections_above, usable, true); /* acts above it, and only there */
-	return Max(rescue->server.used - most - lg_pending_terminating(), 0);
+	return Max(rescue->server.used - most - lg_pending_terminating() - rescue->planned_ends, 0);
 }
 
 /* Does the policy only rehearse now? */
@@ -179,7 +179,7 @@ only_rehearses(const LgRescue *rescue, const LgPolicyState *state, const LgPolic
 {
 	TimestampTz now = rescue->now.wall;
 
-	return rescue->rehearse || policy->action == LG_POLICY_LOG || !lg_enforce ||
+	return rescue->rehearse || policy->action == LG_POLICY_LOG || !lg_rescue_enforced() ||
 		   lg_rescue_paused(now) || state->paused_until > now;
 }
 
@@ -207,8 +207,25 @@ count_room(const LgRescue *rescue, const LgLocalPolicy *local, bool rehearsal)
 		return 0;
 	room = Min(room, lg_limits_room(limiter, policy->max_per_minute, now));
 	if (!rehearsal && !lg_choose_is_uncounted(policy))
-		room = Min(room, lg_limits_room(&lg_shared->actions, lg_max_actions_per_minute, now));
+	{
+		int left = lg_limits_room(&lg_shared->actions, lg_max_actions_per_minute, now);
+
+		room = Min(room, left == PG_INT32_MAX ? left : Max(left - rescue->planned, 0));
+	}
 	return room;
+}
+
+/* It is this one's turn: what policies that come later in this pass have to know. */
+static void
+plan(LgRescue *rescue, const LgCandidate *hit)
+{
+	const LgPolicy *policy = &hit->local->policy;
+
+	rescue->planned_slots[hit->session->slot] = true;
+	if (!lg_choose_is_uncounted(policy))
+		rescue->planned++;
+	if (lg_pending_first_action(policy, hit->session) == LG_ACTION_TERMINATE)
+		rescue->planned_ends++;
 }
 
 /* Whose turn it is among the n that one policy hits. */
@@ -235,7 +252,9 @@ choose_among(LgRescue *rescue, LgCandidate *hits, int n)
 		hit->rehearsal = rehearsal;
 		hit->repeat = lg_rescue_is_over(local, hit->session->slot, hit->since) ||
 					  (mark->since == hit->since && mark->rehearsed && rehearsal);
-		if (!hit->repeat && !rehearsal && lg_pending_forbids(hit->session, local->policy.action))
+		if (!hit->repeat && !rehearsal &&
+			(rescue->planned_slots[hit->session->slot] ||
+			 lg_pending_forbids(hit->session, local->policy.action)))
 			hit->why = LG_WHY_ACTED_ON;
 		else if (needed == 0)
 			hit->why = LG_WHY_ENOUGH;
@@ -244,7 +263,11 @@ choose_among(LgRescue *rescue, LgCandidate *hits, int n)
 			if (!hit->repeat && room == 0)
 				hit->why = LG_WHY_OVER_LIMIT;
 			else if (!hit->repeat)
+			{
 				room--;
+				if (!rehearsal)
+					plan(rescue, hit);
+			}
 			if (needed != PG_INT32_MAX)
 				needed--;
 		}
@@ -253,7 +276,8 @@ choose_among(LgRescue *rescue, LgCandidate *hits, int n)
 
 /*
  * Say of those who are hit whether it is their turn: their verdict becomes
- * kept, oldest, enough or over limit if not.  Sorts the candidates by policy.
+ * kept, oldest, enough, acted on or over limit if not.  Stronger policies come
+ * first.  Sorts the candidates by policy.
  */
 void
 lg_choose(LgRescue *rescue)
@@ -263,17 +287,20 @@ lg_choose(LgRescue *rescue)
 	if (rescue->n_candidates == 0)
 		return;
 	qsort(all, rescue->n_candidates, sizeof(LgCandidate), compare_candidates);
-	for (int i = 0; i < rescue->n_candidates;)
+	for (int strength = LG_POLICY_TERMINATE; strength >= LG_POLICY_LOG; strength--)
 	{
-		int end = i;
+		for (int i = 0; i < rescue->n_candidates;)
+		{
+			int end = i;
 
-		while (end < rescue->n_candidates && all[end].local == all[i].local &&
-			   all[end].why == LG_WHY_HIT)
-			end++;
-		if (end > i)
-			choose_among(rescue, &all[i], end - i);
-		while (end < rescue->n_candidates && all[end].local == all[i].local)
-			end++;
-		i = end;
+			while (end < rescue->n_candidates && all[end].local == all[i].local &&
+				   all[end].why == LG_WHY_HIT)
+				end++;
+			if (end > i && (int) all[i].local->policy.action == strength)
+				choose_among(rescue, &all[i], end - i);
+			while (end < rescue->n_candidates && all[end].local == all[i].local)
+				end++;
+			i = end;
+		}
 	}
 }

@@ -45,6 +45,7 @@
 #include "shared.h"
 
 #define SHORTEST_INTERVAL 10				 /* ms between passes, whatever is set */
+#define MOST_BUSY 20						 /* times its cost a pass has to itself */
 #define RESTART_INTERVAL 1					 /* s until a failed collector comes back */
 #define CLOCK_JUMP_LIMIT (1 * USECS_PER_SEC) /* between the two clocks, per pass */
 #define PASS_MEMORY (1024 * 1024)			 /* bytes that a process keeps for its passes */
@@ -144,7 +145,8 @@ begin_beat(LgTime now)
 /*
  * When the next pass is due, by the monotonic clock: after the interval in
  * force, or when the next session comes to violate a policy's limit, but never
- * sooner than passes may follow each other.  The caller holds lg_shared->lock.
+ * sooner than passes may follow each other, and never so often that they cost more
+ * than a twentieth of a core.  The caller holds lg_shared->lock.
  */
 static int64
 next_due(LgTime now, TimestampTz deadline)
@@ -156,7 +158,8 @@ next_due(LgTime now, TimestampTz deadline)
 	due = now.mono + lg_shared->current_interval * LG_USECS_PER_MSEC;
 	if (deadline != 0)
 		due = Min(due, now.mono + (deadline - now.wall));
-	return Max(due, now.mono + SHORTEST_INTERVAL * LG_USECS_PER_MSEC);
+	return Max(due, now.mono + Max(SHORTEST_INTERVAL * LG_USECS_PER_MSEC,
+								   MOST_BUSY * lg_shared->beat.last_cost));
 }
 
 /* Publish what a pass found.  One short moment under the lock. */
@@ -221,7 +224,7 @@ turn(LgTime now, void *arg)
 	graph = lg_lock_graph_collect();
 	if (graph != NULL)
 		gauge_locks(graph, &found);
-	rescue = lg_rescue_begin(now, graph, NULL, false);
+	rescue = lg_rescue_begin(now, lg_policies_get(), graph, NULL, false);
 	while (lg_sessions_next(&scan, &session))
 	{
 		lg_saturation_add(&found.states, &session);
@@ -309,6 +312,7 @@ announce(bool alive)
 		lg_shared->collector_starts++;
 		lg_shared->sample_interval = lg_sample_interval;
 		lg_shared->fast_interval = lg_fast_interval;
+		lg_shared->enforce = lg_enforce;
 		lg_shared->current_interval = interval_in_force();
 	}
 	else if (lg_shared->collector_pid == MyProcPid)
@@ -402,11 +406,12 @@ reload_if_asked(void)
 	ProcessConfigFile(PGC_SIGHUP);
 
 	if (lg_shared->sample_interval == lg_sample_interval &&
-		lg_shared->fast_interval == lg_fast_interval)
+		lg_shared->fast_interval == lg_fast_interval && lg_shared->enforce == lg_enforce)
 		return;
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_shared->sample_interval = lg_sample_interval;
 	lg_shared->fast_interval = lg_fast_interval;
+	lg_shared->enforce = lg_enforce;
 	lg_shared->current_interval = interval_in_force();
 	if (lg_shared->current_interval == 0)
 		beat->next_due = 0;

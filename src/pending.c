@@ -199,21 +199,25 @@ finish_as_seen(LgPending *pending, int waiters_freed)
 	finish(pending, lg_actions_describe(&pending->acting, outcome, sizeof(outcome)), waiters_freed);
 }
 
+/* How many wait for the victim now. */
+static int
+count_waiting_for(const LgSession *victim)
+{
+	LgLockGraph *graph = lg_lock_graph_read();
+	int node = graph != NULL ? graph->node_of_slot[victim->slot] : -1;
+
+	if (node < 0 || graph->nodes[node].pid != victim->pid)
+		return 0;
+	return lg_lock_roots_count_blocked(graph, node);
+}
+
 /* How many of those who waited for the victim do so no more. */
 static int
 count_freed(const LgPending *pending)
 {
-	const LgSession *victim = &pending->acting.victim;
-	LgLockGraph *graph;
-	int node;
-
 	if (pending->blocked_total == 0 || pending->acting.action == LG_ACTION_TERMINATE)
 		return pending->blocked_total;
-	graph = lg_lock_graph_read();
-	node = graph != NULL ? graph->node_of_slot[victim->slot] : -1;
-	if (node < 0 || graph->nodes[node].pid != victim->pid)
-		return pending->blocked_total;
-	return Max(pending->blocked_total - lg_lock_roots_count_blocked(graph, node), 0);
+	return Max(pending->blocked_total - count_waiting_for(&pending->acting.victim), 0);
 }
 
 static void
@@ -313,14 +317,18 @@ may_go_on(const LgPending *pending, LgTime now)
 	LgLocalPolicy *local = lg_policies_find(policies, pending->policy);
 	int flags;
 
-	if (!lg_enforce || lg_rescue_paused(now.wall) || local == NULL ||
+	if (!lg_rescue_enforced() || lg_rescue_paused(now.wall) || local == NULL ||
 		local->policy.action != pending->action || (!local->policy.enabled && !pending->by_hand))
 		return false;
 	lg_rights_open(policies);
 	flags = lg_rights_role_flags(pending->acting.victim.userid, local);
 	lg_rights_close();
-	return (flags & LG_ROLE_OWNER_MAY) != 0 && (flags & LG_ROLE_PROTECTED) == 0 &&
-		   ((flags & LG_ROLE_SUPERUSER) == 0 || local->policy.include_superusers);
+	if ((flags & LG_ROLE_OWNER_MAY) == 0 || (flags & LG_ROLE_PROTECTED) != 0 ||
+		((flags & LG_ROLE_SUPERUSER) != 0 && !local->policy.include_superusers))
+		return false;
+
+	/* whom a policy ends for what he does to others he must still do it to */
+	return pending->waiting_before < 0 || count_waiting_for(&pending->acting.victim) > 0;
 }
 
 /* What a cancel did not end, a terminate will. */
@@ -339,11 +347,11 @@ escalate(LgPending *pending, bool same_statement)
 	lg_ledger_signalled(pending->entry, "SIGTERM");
 	send_signal(pending);
 	if (pending->acting.progress == LG_PROGRESS_PENDING)
-		ereport(LOG, (errmsg("policy \"%s\" terminates session with PID %d", pending->policy,
-							 pending->acting.victim.pid),
-					  errdetail("It was cancelled before, and has not ended within %s.",
-								lg_policy_span(pending->grace)),
-					  errhidestmt(true), errhidecontext(true)));
+		ereport(LOG_SERVER_ONLY, (errmsg("policy \"%s\" terminates session with PID %d",
+										 pending->policy, pending->acting.victim.pid),
+								  errdetail("It was cancelled before, and has not ended within %s.",
+											lg_policy_span(pending->grace)),
+								  errhidestmt(true), errhidecontext(true)));
 }
 
 /* The victim spared itself: for good, or only for this instant? */
@@ -424,10 +432,11 @@ judge(LgPending *pending, LgTime now)
 	LWLockRelease(lg_shared->lock);
 
 	if (opens)
-		ereport(LOG, (errmsg("policy \"%s\" is paused for 10 minutes", pending->policy),
-					  errdetail("Its last %d actions brought no relief.", MAX_FRUITLESS),
-					  errhint("Look for the cause; lifeguard.resume() ends the pause."),
-					  errhidestmt(true), errhidecontext(true)));
+		ereport(LOG_SERVER_ONLY,
+				(errmsg("policy \"%s\" is paused for 10 minutes", pending->policy),
+				 errdetail("Its last %d actions brought no relief.", MAX_FRUITLESS),
+				 errhint("Look for the cause; lifeguard.resume() ends the pause."),
+				 errhidestmt(true), errhidecontext(true)));
 }
 
 /* When to look at it next: after half its age, so soon at first. */

@@ -55,6 +55,13 @@ typedef struct SameQuery
 	TimestampTz oldest;
 } SameQuery;
 
+/* A session with candidates, and its texts once they have been asked for. */
+typedef struct KeptSession
+{
+	LgSession session; /* first: candidates point to it */
+	LgSessionTexts *texts;
+} KeptSession;
+
 /*
  * Bytes of shared memory for what is kept per policy, per policy and session,
  * and per session.
@@ -126,6 +133,16 @@ lg_rescue_is_over(const LgLocalPolicy *local, int slot, TimestampTz since)
 
 	return mark->since == since && mark->acted != LG_POLICY_LOG &&
 		   mark->acted >= local->policy.action;
+}
+
+/*
+ * Does pg_lifeguard.enforce allow signals?  A session in a long statement has not
+ * heard of a reload yet, the collector has; either may say no.
+ */
+bool
+lg_rescue_enforced(void)
+{
+	return lg_enforce && lg_shared->enforce;
 }
 
 /*
@@ -317,18 +334,32 @@ last_waiting(const LgSession *session)
 	return session->slot < MaxConnections && last->pid == session->pid ? last->seen : 0;
 }
 
+/* Policies have changed: whom they do not mean has to be asked anew. */
+static void
+forget_unmeant(uint64 generation)
+{
+	Size n = lg_episode_marks_size() / sizeof(LgEpisodeMark);
+
+	if (lg_shared->marks_generation == generation)
+		return;
+	for (Size i = 0; i < n; i++)
+		lg_shared->marks[i].unmeant = false;
+	lg_shared->marks_generation = generation;
+}
+
 /*
- * Begin a pass over the policies: all that are in force, or only one, whatever
- * its schedule and whether it is enabled or not.  collected is the picture of
+ * Begin a pass over the policies, which are lg_policies_get()'s and must not be
+ * asked for anew before it ends: all that are in force, or only one, whatever its
+ * schedule and whether it is enabled or not.  collected is the picture of
  * who waits for whom, NULL when nobody does.  all: keep, with the reason, those
  * too who meet the target and are not hit.  Returns NULL when there is no
  * policy; else lg_rescue_decide() must follow, for it ends what
  * lg_rights_open() began.  Allocates in the current memory context.
  */
 LgRescue *
-lg_rescue_begin(LgTime now, const LgLockGraph *collected, LgLocalPolicy *only, bool all)
+lg_rescue_begin(LgTime now, LgLocalPolicies *policies, const LgLockGraph *collected,
+				LgLocalPolicy *only, bool all)
 {
-	LgLocalPolicies *policies = lg_policies_get();
 	LgRescue *rescue;
 	int n = 0;
 
@@ -355,6 +386,8 @@ lg_rescue_begin(LgTime now, const LgLockGraph *collected, LgLocalPolicy *only, b
 	for (int target = 0; target < LG_TARGETS; target++)
 		n += rescue->n_in_force[target];
 	rescue->opened = n > 0;
+	rescue->planned_slots = palloc0(sizeof(bool) * ProcGlobal->allProcCount);
+	forget_unmeant(policies->generation);
 	if (rescue->opened)
 		lg_rights_open(policies);
 	return rescue;
@@ -428,6 +461,14 @@ in_scope(const LgLocalPolicy *local, const LgSession *session)
 		   ((database & LG_DATABASE_LISTED) != 0 && (database & LG_DATABASE_EXCEPTED) == 0);
 }
 
+static bool
+is_unmeant(const LgLocalPolicy *local, int slot, TimestampTz since)
+{
+	const LgEpisodeMark *mark = lg_rescue_mark(local, slot);
+
+	return mark->since == since && mark->unmeant;
+}
+
 /* Compare a session with the policies of one target; kept is its copy, once there is one. */
 static void
 consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, TimestampTz since,
@@ -454,13 +495,16 @@ consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, Timest
 			rescue->deadline = violates;
 			break;
 		}
-		if (!rescue->all &&
-			(lg_rescue_is_over(local, session->slot, since) || !in_scope(local, session)))
+		if (!rescue->all && (lg_rescue_is_over(local, session->slot, since) ||
+							 is_unmeant(local, session->slot, since) || !in_scope(local, session)))
 			continue;
 		if (*kept == NULL)
 		{
-			*kept = palloc(sizeof(LgSession));
-			**kept = *session;
+			KeptSession *copy = palloc(sizeof(KeptSession));
+
+			copy->session = *session;
+			copy->texts = NULL;
+			*kept = &copy->session;
 		}
 		add_candidate(rescue, local, *kept)->since = since;
 	}
@@ -688,10 +732,14 @@ add_costly_facts(LgCandidate *candidate)
 {
 	const LgSession *session = candidate->session;
 	LgFacts *facts = &candidate->facts;
-	LgSessionTexts *texts = palloc(sizeof(LgSessionTexts));
+	LgSessionTexts *texts = ((KeptSession *) candidate->session)->texts;
 
-	lg_sessions_init_texts(texts, true);
-	lg_sessions_read_texts(session, texts); /* empty if it is gone: then proof fails, too */
+	if (texts == NULL)
+	{
+		texts = ((KeptSession *) candidate->session)->texts = palloc(sizeof(LgSessionTexts));
+		lg_sessions_init_texts(texts, true);
+		lg_sessions_read_texts(session, texts); /* empty if it is gone: then proof fails, too */
+	}
 	facts->application_name = texts->application_name;
 	facts->query = texts->query;
 	facts->client_addr = &texts->client_addr;
@@ -713,6 +761,30 @@ add_evidence(LgRescue *rescue)
 			return;
 		add_graph_facts(rescue, &rescue->candidates[i]);
 	}
+}
+
+/*
+ * While a session is idle its texts stay what they are.  Whom a policy does not
+ * mean because of them it need not be asked again, pass after pass.
+ */
+static void
+note_unmeant(LgRescue *rescue, LgCandidate *candidate)
+{
+	LgTarget target = candidate->local->policy.target;
+	LgEpisodeMark *mark;
+
+	if (rescue->only != NULL ||
+		(target != LG_TARGET_IDLE && target != LG_TARGET_IDLE_IN_TRANSACTION) ||
+		(candidate->why != LG_WHY_APPLICATION && candidate->why != LG_WHY_CLIENT &&
+		 candidate->why != LG_WHY_QUERY))
+		return;
+	mark = lg_rescue_mark(candidate->local, candidate->session->slot);
+	if (mark->since != candidate->since)
+	{
+		memset(mark, 0, sizeof(LgEpisodeMark));
+		mark->since = candidate->since;
+	}
+	mark->unmeant = true;
 }
 
 /*
@@ -751,6 +823,7 @@ lg_rescue_decide(LgRescue *rescue)
 		{
 			add_costly_facts(candidate);
 			candidate->why = lg_policy_decide(policy, &candidate->facts, &rescue->server);
+			note_unmeant(rescue, candidate);
 		}
 	}
 	if (collected != NULL && rescue->graph == NULL)

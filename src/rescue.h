@@ -35,9 +35,11 @@ typedef struct LgPolicyState
 	int fruitless;			  /* actions in a row without relief */
 	TimestampTz paused_until; /* by the breaker; 0 or past = not paused */
 	TimestampTz last_action;
+	uint64 spared;	   /* sessions that something protected, once per episode */
 	uint64 over_limit; /* sessions that were hit and held back by a limit, once per episode */
 	LgLimiter acted;
 	LgLimiter rehearsed;
+	LgLimiter noted; /* entries about sessions on which nobody acted */
 } LgPolicyState;
 
 /*
@@ -50,6 +52,8 @@ typedef struct LgEpisodeMark
 	uint64 entry;
 	LgPolicyAction acted; /* the strongest that was done; LG_POLICY_LOG: nothing yet */
 	bool rehearsed;
+	bool noted;	  /* that nobody acts has been counted, and recorded or left */
+	bool unmeant; /* its texts are not those that the policy means */
 } LgEpisodeMark;
 
 /* A session seen waiting for its client.  Likewise. */
@@ -95,6 +99,9 @@ typedef struct LgRescue
 	bool opened;		  /* some policy can hit somebody */
 	bool near_mark;		  /* few slots below a connections_above */
 	int waiting;		  /* sessions that wait for a lock */
+	int planned;		  /* actions that max_actions_per_minute will count */
+	int planned_ends;	  /* sessions to be terminated */
+	bool *planned_slots;  /* by process slot: one of these */
 	int n_in_force[LG_TARGETS];
 	LgLocalPolicy *
 		*in_force[LG_TARGETS];	  /* that can hit anybody now; shortest min_duration first */
@@ -110,13 +117,14 @@ extern Size lg_policy_states_size(void);
 extern Size lg_episode_marks_size(void);
 extern Size lg_stalls_size(void);
 extern Size lg_last_waits_size(void);
-extern LgRescue *lg_rescue_begin(LgTime now, const LgLockGraph *collected, LgLocalPolicy *only,
-								 bool all);
+extern LgRescue *lg_rescue_begin(LgTime now, LgLocalPolicies *policies,
+								 const LgLockGraph *collected, LgLocalPolicy *only, bool all);
 extern void lg_rescue_consider(LgRescue *rescue, const LgSession *session);
 extern void lg_rescue_decide(LgRescue *rescue);
 extern LgPolicyState *lg_rescue_state(const LgLocalPolicy *local);
 extern LgEpisodeMark *lg_rescue_mark(const LgLocalPolicy *local, int slot);
 extern bool lg_rescue_is_over(const LgLocalPolicy *local, int slot, TimestampTz since);
+extern bool lg_rescue_enforced(void);
 extern bool lg_rescue_paused(TimestampTz now);
 
 #endif /* LG_RESCUE_H */

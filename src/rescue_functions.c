@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_authid.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -85,6 +86,20 @@ copy_verdict(Order *order, const LgRescue *rescue, const LgCandidate *candidate)
 		verdict->entry = mark->entry;
 }
 
+/* Raise an error unless the caller may do what the policy's owner may. */
+static void
+require_owner(const LgPolicy *policy)
+{
+	Oid owner = get_role_oid(policy->owner, true);
+
+	if (superuser() ||
+		(OidIsValid(owner) && !superuser_arg(owner) && has_privs_of_role(GetUserId(), owner)))
+		return;
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("must be owner of policy \"%s\"", policy->name),
+					errdetail("It belongs to role \"%s\".", policy->owner)));
+}
+
 /* A pass over one policy. */
 static void
 make_pass(LgTime now, void *arg)
@@ -98,8 +113,10 @@ make_pass(LgTime now, void *arg)
 	MemoryContext pass;
 
 	order->found = only != NULL;
+	if (order->act && only != NULL)
+		require_owner(&only->policy);
 	if (only == NULL ||
-		(rescue = lg_rescue_begin(now, lg_lock_graph_collect(), only, true)) == NULL)
+		(rescue = lg_rescue_begin(now, policies, lg_lock_graph_collect(), only, true)) == NULL)
 		return;
 	rescue->rehearse = order->rehearse;
 	rescue->server.ages_count_from = lg_collector_ages_count_from(now);
@@ -107,10 +124,7 @@ make_pass(LgTime now, void *arg)
 		lg_rescue_consider(rescue, &session);
 	lg_rescue_decide(rescue);
 	if (order->act)
-	{
 		lg_carry_out(rescue);
-		lg_shared->next_look = lg_pending_tend(lg_clock_now());
-	}
 
 	pass = MemoryContextSwitchTo(order->context);
 	order->verdicts = palloc0(sizeof(Verdict) * Max(rescue->n_candidates, 1));
@@ -120,6 +134,8 @@ make_pass(LgTime now, void *arg)
 			copy_verdict(order, rescue, &rescue->candidates[i]);
 	}
 	MemoryContextSwitchTo(pass);
+	if (order->act)
+		lg_shared->next_look = lg_pending_tend(lg_clock_now());
 }
 
 /* Wait a little, interruptibly. */
@@ -141,24 +157,6 @@ wait_for_publication(void)
 	while (pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN &&
 		   lg_clock_read(CLOCK_MONOTONIC) - began < LONGEST_WAIT)
 		pause_for(10);
-}
-
-/* Raise an error unless the caller may do what the policy's owner may. */
-static void
-require_owner(const char *name)
-{
-	LgLocalPolicy *local = lg_policies_find(lg_policies_get(), name);
-	Oid owner;
-
-	if (local == NULL)
-		return;
-	owner = get_role_oid(local->policy.owner, true);
-	if (superuser() ||
-		(OidIsValid(owner) && !superuser_arg(owner) && has_privs_of_role(GetUserId(), owner)))
-		return;
-	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					errmsg("must be owner of policy \"%s\"", name),
-					errdetail("It belongs to role \"%s\".", local->policy.owner)));
 }
 
 static void
@@ -223,9 +221,6 @@ run(FunctionCallInfo fcinfo, bool act)
 	order.rehearse = !act || PG_ARGISNULL(1) || PG_GETARG_BOOL(1);
 	lg_rows_begin(&rows, fcinfo);
 	wait_for_publication();
-	if (act)
-		require_owner(order.name);
-
 	lg_collector_run_alone(make_pass, &order);
 	if (!order.found)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -285,7 +280,9 @@ word_idle(const LgLocalPolicy *local, const LgPolicyState *state, TimestampTz pa
 	if (!lg_enforce)
 		return "pg_lifeguard.enforce is off: it only rehearses";
 	if (paused_until > now)
-		return psprintf("paused: %s", lg_texts_valid_here(pause_reason));
+		return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS)
+				   ? psprintf("paused: %s", lg_texts_valid_here(pause_reason))
+				   : "paused";
 	if (state->paused_until > now)
 		return "paused by its breaker: its actions brought no relief";
 	return NULL;
@@ -311,6 +308,7 @@ add_policy(LgRows *rows, LgLocalPolicy *local, const LgPolicyState *state, const
 	lg_rows_add_time(rows, state->last_action);
 	lg_rows_add_time(rows, head->published_at);
 	lg_rows_add_int8(rows, state->over_limit);
+	lg_rows_add_int8(rows, state->spared);
 	lg_rows_end_row(rows);
 }
 

@@ -20,7 +20,9 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_auth_members.h"
 #include "catalog/pg_authid.h"
@@ -28,9 +30,11 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
+#include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
+#include "utils/relcache.h"
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
@@ -68,9 +72,11 @@ static struct
 	MemoryContext context;
 	const LgLocalPolicies *policies;
 	uint64 generation;
-	char *protected_roles; /* the setting, as it was resolved */
-	PolicyRights *rights;  /* by policy */
-	List *protected;	   /* OIDs */
+	char *protected_roles;		  /* the setting, as it was resolved */
+	PolicyRights *rights;		  /* by policy */
+	List *protected;			  /* OIDs */
+	char *protected_applications; /* that setting, likewise */
+	List *applications;			  /* its entries */
 	HTAB *roles;
 	HTAB *databases;
 } resolved;
@@ -125,10 +131,35 @@ listen_to_changes(void)
 	listening = true;
 }
 
+/*
+ * Is there a role whose row lies partly elsewhere?  Then the system cache would
+ * fetch the rest, for which a process without a database has no catalog: FATAL.
+ * Only a password of kilobytes can be the reason.
+ */
+static bool
+has_external_rows(void)
+{
+	Relation roles;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	bool found = false;
+
+	if (OidIsValid(MyDatabaseId))
+		return false;
+	roles = table_open(AuthIdRelationId, NoLock);
+	scan = systable_beginscan(roles, InvalidOid, false, NULL, 0, NULL);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		found = HeapTupleHasExternal(tuple);
+	systable_endscan(scan);
+	table_close(roles, NoLock);
+	return found;
+}
+
 /* May catalogs be read now?  Tried once between open and close. */
 static bool
 have_catalogs(void)
 {
+	static bool said = false;
 	int n = 0;
 
 	if (catalogs != NOT_TRIED)
@@ -137,6 +168,14 @@ have_catalogs(void)
 		   ConditionalLockRelationOid(catalog_ids[n], AccessShareLock))
 		n++;
 	catalogs = n == (int) lengthof(catalog_ids) ? GRANTED : REFUSED;
+	if (catalogs == GRANTED && stale && has_external_rows())
+	{
+		catalogs = REFUSED;
+		if (!said)
+			ereport(LOG, (errmsg("pg_lifeguard cannot read roles: the password of one is too long"),
+						  errdetail("Rights stay as they were last resolved.")));
+		said = true;
+	}
 	if (catalogs == GRANTED)
 		return true;
 	while (n-- > 0)
@@ -232,6 +271,9 @@ begin_anew(const LgLocalPolicies *policies)
 	stale = false; /* before reading: what changes meanwhile makes it stale again */
 	resolved.protected_roles = pstrdup(lg_protected_roles);
 	resolved.protected = resolve_protected(lg_protected_roles);
+	resolved.protected_applications = pstrdup(lg_protected_applications);
+	if (!SplitGUCList(pstrdup(lg_protected_applications), ',', &resolved.applications))
+		resolved.applications = NIL; /* refused by the setting's own check */
 	resolved.rights = palloc0(sizeof(PolicyRights) * Max(policies->n, 1));
 	for (int i = 0; i < policies->n; i++)
 	{
@@ -281,7 +323,8 @@ lg_rights_open(const LgLocalPolicies *policies)
 	if (resolved.policies != NULL)
 		resolved.policies = resolved.generation == policies->generation ? policies : NULL;
 	if ((stale || resolved.policies == NULL ||
-		 strcmp(resolved.protected_roles, lg_protected_roles) != 0) &&
+		 strcmp(resolved.protected_roles, lg_protected_roles) != 0 ||
+		 strcmp(resolved.protected_applications, lg_protected_applications) != 0) &&
 		have_catalogs())
 		begin_anew(policies);
 }
@@ -405,11 +448,38 @@ is_listed(const LgPolicy *policy, LgFilterKind kind, const char *name)
 	return false;
 }
 
+/*
+ * The name of a database, from its row as it is.  The system cache would fetch
+ * what lies elsewhere of it, too: a long list of grants, for which a process
+ * without a database has no catalog.
+ */
+static bool
+read_database_name(Oid databaseid, NameData *name)
+{
+	Relation databases = table_open(DatabaseRelationId, NoLock);
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple tuple;
+	bool found;
+
+	ScanKeyInit(&key, Anum_pg_database_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(databaseid));
+	scan = systable_beginscan(databases, DatabaseOidIndexId, criticalSharedRelcachesBuilt, NULL, 1,
+							  &key);
+	tuple = systable_getnext(scan);
+	found = HeapTupleIsValid(tuple);
+	if (found)
+		*name = ((Form_pg_database) GETSTRUCT(tuple))->datname;
+	systable_endscan(scan);
+	table_close(databases, NoLock);
+	return found;
+}
+
 static DatabaseEntry *
 find_database(Oid databaseid)
 {
 	DatabaseEntry *entry;
-	HeapTuple tuple;
+	NameData name;
 	bool found;
 
 	if (resolved.policies == NULL || !OidIsValid(databaseid))
@@ -420,13 +490,11 @@ find_database(Oid databaseid)
 	if (!have_catalogs())
 		return NULL;
 
-	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(databaseid));
-	if (!HeapTupleIsValid(tuple))
+	if (!read_database_name(databaseid, &name))
 		return NULL;
 	entry = hash_search(resolved.databases, &databaseid, HASH_ENTER, &found);
 	entry->flags = NULL;
-	strlcpy(entry->name, NameStr(((Form_pg_database) GETSTRUCT(tuple))->datname), NAMEDATALEN);
-	ReleaseSysCache(tuple);
+	strlcpy(entry->name, NameStr(name), NAMEDATALEN);
 	entry->flags =
 		MemoryContextAllocZero(resolved.context, sizeof(int) * Max(resolved.policies->n, 1));
 	for (int i = 0; i < resolved.policies->n; i++)
@@ -493,13 +561,11 @@ lg_rights_application_protected(const char *application_name, Oid roleid)
 {
 	const char *role = lg_rights_role_name(roleid);
 	Size role_length = strlen(role);
-	List *names;
 	ListCell *cell;
 
-	if (lg_protected_applications[0] == '\0' ||
-		!SplitGUCList(pstrdup(lg_protected_applications), ',', &names))
-		return false;
-	foreach (cell, names)
+	if (resolved.policies == NULL)
+		return false; /* then no role is known, and everybody is spared */
+	foreach (cell, resolved.applications)
 	{
 		const char *entry = lfirst(cell);
 

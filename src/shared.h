@@ -108,6 +108,7 @@ typedef struct LgShared
 	int fast_interval;
 	int current_interval; /* the one it now keeps; 0 = on demand */
 	int64 shortest_limit; /* of policies in force, in ms; 0 = none */
+	bool enforce;		  /* pg_lifeguard.enforce, as the collector has it */
 	bool near_mark;		  /* few slots below a policy's connections_above */
 	LgHeartbeat beat;
 	LgGauges gauges;
@@ -132,6 +133,9 @@ typedef struct LgShared
 	 */
 	pg_atomic_uint32 wake_above;
 	pg_atomic_uint32 pass_wanted;
+
+	/* Written and read only by whoever makes a pass. */
+	uint64 marks_generation; /* of the policies that marks[].unmeant is about */
 
 	/* Written by whoever makes a pass, read by the collector without a lock. */
 	int64 next_look; /* monotonic: when actions under way are to be looked at; 0 = none are */

@@ -26,7 +26,8 @@ COMMENT ON FUNCTION lifeguard.resume() IS
 
 CREATE FUNCTION lifeguard.read_policies(OUT name text, OUT in_force boolean, OUT why_not text,
 	OUT paused_until timestamptz, OUT next_in_force timestamptz, OUT actions_last_minute integer,
-	OUT last_action timestamptz, OUT published_at timestamptz, OUT over_limit bigint)
+	OUT last_action timestamptz, OUT published_at timestamptz, OUT over_limit bigint,
+	OUT spared bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pg_lifeguard_read_policies' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION lifeguard.read_policies() IS
@@ -34,7 +35,7 @@ COMMENT ON FUNCTION lifeguard.read_policies() IS
 
 CREATE VIEW lifeguard.policy_status AS
 SELECT p.name, p.in_force, p.why_not, p.paused_until, p.next_in_force, p.actions_last_minute,
-	p.last_action, p.published_at, p.over_limit
+	p.last_action, p.published_at, p.over_limit, p.spared
 FROM lifeguard.read_policies() p;
 COMMENT ON VIEW lifeguard.policy_status IS
 'The policies that have been published to the collector, and how each stands.';
@@ -47,6 +48,7 @@ COMMENT ON COLUMN lifeguard.policy_status.actions_last_minute IS 'Sessions it si
 COMMENT ON COLUMN lifeguard.policy_status.last_action IS 'When it last signalled one, since the server started';
 COMMENT ON COLUMN lifeguard.policy_status.published_at IS 'When the set of policies last changed for the collector';
 COMMENT ON COLUMN lifeguard.policy_status.over_limit IS 'Sessions it hit and had to leave because of a limit, since the server started';
+COMMENT ON COLUMN lifeguard.policy_status.spared IS 'Sessions it hit and spared because something protects them, since the server started';
 
 REVOKE ALL ON FUNCTION lifeguard.read_policies() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION lifeguard.read_policies() TO PUBLIC;
