@@ -527,15 +527,17 @@ read_policies(Oid extension, void *arg)
 
 /*
  * Policies in.  That they have changed is taken note of before they are read,
- * so that no later change is missed.
+ * so that no later change is missed; until they are published it is not over,
+ * for whoever waits for that.
  */
 static void
 bring_policies(Stay *stay)
 {
 	const char *problem;
 	char text[LG_PROBLEM_SIZE];
+	uint32 being_read = LG_POLICIES_BEING_READ;
 
-	pg_atomic_exchange_u32(&lg_shared->policies_changed, 0);
+	pg_atomic_exchange_u32(&lg_shared->policies_changed, being_read);
 	problem = do_job(stay, "reading policies", read_policies, NULL);
 	if (problem != NULL)
 	{
@@ -548,6 +550,7 @@ bring_policies(Stay *stay)
 				 lg_settings_home_database());
 		lg_policies_withdraw(text, GetCurrentTimestamp());
 	}
+	pg_atomic_compare_exchange_u32(&lg_shared->policies_changed, &being_read, 0);
 }
 
 static void

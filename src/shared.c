@@ -95,7 +95,7 @@ create_or_attach_shared(void)
 		lg_ring_init(lg_shared->ledger, lg_max_ledger, sizeof(LgLedgerEntry));
 		lg_policies_init(lg_shared->policies);
 		lg_brakes_restore();
-		pg_atomic_init_u32(&lg_shared->policies_changed, 0);
+		pg_atomic_init_u32(&lg_shared->policies_changed, 1); /* none has been read */
 		pg_atomic_init_u32(&lg_shared->wake_above, 0);
 		pg_atomic_init_u32(&lg_shared->pass_wanted, 0);
 		ConditionVariableInit(&lg_shared->pass_free);

@@ -68,6 +68,9 @@ typedef struct LgKeeperNews
 	char problem[LG_PROBLEM_SIZE];
 } LgKeeperNews;
 
+/* policies_changed while the keeper reads what it will publish. */
+#define LG_POLICIES_BEING_READ 2
+
 typedef struct LgShared
 {
 	/* Set before any reader exists, never changed after. */
@@ -110,8 +113,9 @@ typedef struct LgShared
 	LgKeeperNews keeper;
 
 	/*
-	 * Written and read without a lock.  Set to 1 when a transaction that wrote
-	 * to lifeguard.policy in the home database has been committed, or prepared.
+	 * Written and read without a lock.  Set to 1 when the server starts, and when
+	 * a transaction that wrote to lifeguard.policy in the home database has been
+	 * committed, or prepared; 0 when what was there then is published.
 	 */
 	pg_atomic_uint32 policies_changed;
 
