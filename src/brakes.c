@@ -64,7 +64,8 @@ lg_brakes_restore(void)
 		return;
 	}
 	if (fread(&record, sizeof(record), 1, file) != 1 || record.magic != PAUSE_MAGIC ||
-		record.size != sizeof(record))
+		record.size != sizeof(record) || record.until > GetCurrentTimestamp() + LONGEST_PAUSE ||
+		memchr(record.reason, '\0', LG_PAUSE_REASON) == NULL)
 		ereport(LOG, (errmsg("ignoring invalid file \"%s\"", PAUSE_FILE)));
 	else if (record.until > GetCurrentTimestamp())
 	{
@@ -95,7 +96,12 @@ write_file(const PauseRecord *record)
 		ereport(ERROR,
 				(errcode_for_file_access(), errmsg("could not write file \"%s\": %m", temporary)));
 	}
-	(void) durable_rename(temporary, PAUSE_FILE, ERROR);
+	if (durable_rename(temporary, PAUSE_FILE, LOG) != 0)
+	{
+		unlink(temporary);
+		ereport(ERROR, (errmsg("could not write file \"%s\"", PAUSE_FILE),
+						errdetail("The server log says why.")));
+	}
 }
 
 /*

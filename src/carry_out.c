@@ -53,6 +53,24 @@ waiter_to_ask(const LgLockGraph *graph, const LgLockNode *node)
 	return NULL;
 }
 
+/*
+ * On what others wait for it, in words.  The locks of a row and of a key are
+ * those of the transaction that has touched it; their modes tell nobody anything.
+ */
+static void
+describe_lock(StringInfo reason, const LgLockGraph *graph, const LgLockNode *node)
+{
+	uint8 type = graph->locks[node->contended_lock].tag.locktag_type;
+
+	if (type == LOCKTAG_TRANSACTION)
+		appendStringInfoString(reason, "; the lock is on a row or key that its transaction has "
+									   "written or locked");
+	else
+		appendStringInfo(reason, "; the lock (%s) is held as %s and awaited as %s",
+						 type <= LOCKTAG_LAST_TYPE ? LockTagTypeNames[type] : "unknown",
+						 strongest_mode(node->held), strongest_mode(node->awaited));
+}
+
 /* Whom the candidate blocks, and on what. */
 static void
 record_harm(LgLedgerEntry *entry, const LgRescue *rescue, const LgCandidate *candidate,
@@ -79,9 +97,8 @@ record_harm(LgLedgerEntry *entry, const LgRescue *rescue, const LgCandidate *can
 			entry->blocked_pids[i] = graph->nodes[blocked[i]].pid;
 		pfree(blocked);
 	}
-	if (node->held != 0 && node->awaited != 0)
-		appendStringInfo(reason, "; %s held, %s awaited", strongest_mode(node->held),
-						 strongest_mode(node->awaited));
+	if (node->contended_lock >= 0 && node->held != 0 && node->awaited != 0)
+		describe_lock(reason, graph, node);
 
 	waiter = waiter_to_ask(graph, node);
 	if (waiter == NULL)
@@ -252,37 +269,6 @@ rehearse(LgRescue *rescue, LgCandidate *candidate)
 	pfree(entry);
 }
 
-/* Act for real.  Says "already acted on" if another policy, or somebody by hand, was first. */
-static void
-act(LgRescue *rescue, LgCandidate *candidate)
-{
-	const LgPolicy *policy = &candidate->local->policy;
-	LgLedgerEntry *entry = palloc(sizeof(LgLedgerEntry));
-	LgEpisodeMark *mark;
-	LgReason reason;
-	uint64 number;
-
-	if (lg_pending_has(candidate->session))
-		(void) record(entry, rescue, candidate, "", "already acted on");
-	else if ((candidate->local->needs & LG_NEEDS_GRAPH) != 0 &&
-			 candidate->facts.blocked_total > 0 && candidate->facts.root_blocker &&
-			 !lg_lock_graph_still_blocks(rescue->graph, candidate->node))
-		(void) record(entry, rescue, candidate, "", "spared: it blocks nobody any more");
-	else
-	{
-		number = record(entry, rescue, candidate,
-						policy->action == LG_POLICY_TERMINATE ? "SIGTERM" : "SIGINT", "signalled");
-		compose_reason(&reason, entry, policy);
-		if (lg_pending_start(rescue, candidate, number, &reason))
-			write_log(candidate, entry, false);
-		else
-			lg_ledger_finish(number, "over limit", rescue->now.wall, 0);
-	}
-	mark = lg_rescue_mark(candidate->local, candidate->session->slot);
-	mark->acted = true;
-	pfree(entry);
-}
-
 /* Leave a trace of harm that nobody ended, once per episode. */
 static bool
 note_spared(LgRescue *rescue, LgCandidate *candidate)
@@ -303,6 +289,41 @@ note_spared(LgRescue *rescue, LgCandidate *candidate)
 		LWLockRelease(lg_shared->lock);
 	}
 	return true;
+}
+
+/* Act for real.  Says "already acted on" if another policy, or somebody by hand, was first. */
+static void
+act(LgRescue *rescue, LgCandidate *candidate)
+{
+	const LgPolicy *policy = &candidate->local->policy;
+	LgLedgerEntry *entry = palloc(sizeof(LgLedgerEntry));
+	LgReason reason;
+	uint64 number;
+
+	if (!lg_pending_has_room())
+	{
+		/* nothing has been done, so its turn comes in a later pass */
+		candidate->why = LG_WHY_OVER_LIMIT;
+		(void) note_spared(rescue, candidate);
+		pfree(entry);
+		return;
+	}
+	if (lg_pending_has(candidate->session))
+		(void) record(entry, rescue, candidate, "", "already acted on");
+	else if ((candidate->local->needs & LG_NEEDS_GRAPH) != 0 &&
+			 candidate->facts.blocked_total > 0 && candidate->facts.root_blocker &&
+			 !lg_lock_graph_still_blocks(rescue->graph, candidate->node))
+		(void) record(entry, rescue, candidate, "", "spared: it blocks nobody any more");
+	else
+	{
+		number = record(entry, rescue, candidate,
+						policy->action == LG_POLICY_TERMINATE ? "SIGTERM" : "SIGINT", "signalled");
+		compose_reason(&reason, entry, policy);
+		lg_pending_start(rescue, candidate, number, &reason);
+		write_log(candidate, entry, false);
+	}
+	lg_rescue_mark(candidate->local, candidate->session->slot)->acted = true;
+	pfree(entry);
 }
 
 /*

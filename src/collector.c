@@ -35,6 +35,7 @@
 #include "compat.h"
 #include "carry_out.h"
 #include "keeper.h"
+#include "ledger.h"
 #include "lock_graph.h"
 #include "pending.h"
 #include "rescue.h"
@@ -116,6 +117,19 @@ judge_clocks(LgHeartbeat *beat, LgTime now)
 		beat->late_passes++;
 		beat->ages_count_from = now.wall;
 	}
+}
+
+/*
+ * From when on ages count for whoever decides now without making a whole pass.
+ * The caller makes a pass of a kind (lg_collector_run_alone).
+ */
+TimestampTz
+lg_collector_ages_count_from(LgTime now)
+{
+	LgHeartbeat beat = lg_shared->beat;
+
+	judge_clocks(&beat, now);
+	return beat.ages_count_from;
 }
 
 /* Before anything is decided: which ages may be trusted? */
@@ -204,7 +218,10 @@ turn(LgTime now, void *arg)
 	int64 cost;
 
 	begin_beat(now);
-	rescue = lg_rescue_begin(now, NULL, false);
+	graph = lg_lock_graph_collect();
+	if (graph != NULL)
+		gauge_locks(graph, &found);
+	rescue = lg_rescue_begin(now, graph, NULL, false);
 	while (lg_sessions_next(&scan, &session))
 	{
 		lg_saturation_add(&found.states, &session);
@@ -212,11 +229,8 @@ turn(LgTime now, void *arg)
 			lg_rescue_consider(rescue, &session);
 	}
 	found.used = scan.used;
-	graph = lg_lock_graph_collect();
-	if (graph != NULL)
-		gauge_locks(graph, &found);
 	if (rescue != NULL)
-		lg_rescue_decide(rescue, graph);
+		lg_rescue_decide(rescue);
 
 	publish(now, &found, rescue, graph != NULL ? graph->cut_off : 0);
 	if (rescue != NULL)
@@ -261,8 +275,9 @@ lg_collector_run_alone(void (*work)(LgTime now, void *arg), void *arg)
 	}
 	PG_END_TRY();
 
-	/* what a session has begun the collector sees to its end */
-	if (lg_shared->next_look != 0 && lg_shared->collector_pid != MyProcPid)
+	/* what a session has begun the collector sees to its end, and into the table */
+	if (lg_shared->collector_pid != MyProcPid &&
+		(lg_shared->next_look != 0 || lg_ledger_unflushed() > 0))
 		lg_collector_wake();
 }
 
@@ -427,7 +442,6 @@ lg_collector_main(Datum arg)
 
 		CHECK_FOR_INTERRUPTS();
 		reload_if_asked();
-		keeper_due = lg_keeper_tend(lg_clock_now());
 		due = pass_due();
 		if (due != 0 && lg_clock_read(CLOCK_MONOTONIC) >= due)
 		{
@@ -437,6 +451,7 @@ lg_collector_main(Datum arg)
 		else if (lg_shared->next_look != 0 &&
 				 lg_clock_read(CLOCK_MONOTONIC) >= lg_shared->next_look)
 			lg_collector_run_alone(tend, NULL);
+		keeper_due = lg_keeper_tend(lg_clock_now()); /* after what is to be written */
 		nap(sooner(sooner(pass_due(), lg_shared->next_look), keeper_due), wait_event);
 	}
 }

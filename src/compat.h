@@ -40,6 +40,13 @@
 #define LG_STATUS_AUX_FIRST MaxBackends
 #endif
 
+/* 16: query ids have moved */
+#if PG_VERSION_NUM >= 160000
+#include "nodes/queryjumble.h"
+#else
+#include "utils/queryjumble.h"
+#endif
+
 /* 16: a second kind of reserved connection slots, and a new name for the first */
 #if PG_VERSION_NUM >= 160000
 #define LG_SUPERUSER_RESERVED SuperuserReservedConnections

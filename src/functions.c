@@ -345,9 +345,8 @@ add_keeper_columns(LgRows *rows, const LgKeeperNews *keeper)
 	LgPolicySet set;
 	const char *problem;
 	int64 lost;
-	int policies;
 
-	lg_policies_describe(&set, &policies);
+	lg_policies_describe(&set);
 	LWLockAcquire(lg_shared->ledger_lock, LW_SHARED);
 	lost = lg_shared->ledger_lost;
 	LWLockRelease(lg_shared->ledger_lock);
@@ -357,7 +356,7 @@ add_keeper_columns(LgRows *rows, const LgKeeperNews *keeper)
 	lg_rows_add_time(rows, keeper->last_flush);
 	lg_rows_add_int8(rows, keeper->failures);
 	lg_rows_add_text(rows, problem[0] != '\0' ? lg_texts_valid_here(problem) : NULL);
-	lg_rows_add_int(rows, policies);
+	lg_rows_add_int(rows, set.n);
 	lg_rows_add_time(rows, set.published_at);
 	lg_rows_add_time(rows, set.read_at);
 	lg_rows_add_int(rows, lg_ledger_unflushed());

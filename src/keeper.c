@@ -42,6 +42,7 @@
 #include "compat.h"
 #include "keeper.h"
 #include "ledger.h"
+#include "ledger_file.h"
 #include "ledger_table.h"
 #include "members.h"
 #include "policies.h"
@@ -170,15 +171,14 @@ static bool
 must_poll(void)
 {
 	LgPolicySet head;
-	int n;
 
-	lg_policies_describe(&head, &n);
+	lg_policies_describe(&head);
 
 	/*
 	 * No trigger fires for COMMIT PREPARED, DROP EXTENSION, DROP DATABASE, or a
 	 * copy of a database, nor on a standby for what comes from the primary.
 	 */
-	return n > 0 || head.problem[0] != '\0' || max_prepared_xacts > 0 || RecoveryInProgress();
+	return head.n > 0 || head.problem[0] != '\0' || max_prepared_xacts > 0 || RecoveryInProgress();
 }
 
 /* When a keeper is wanted; NEVER if it is not. */
@@ -442,7 +442,10 @@ typedef struct Stay
 static bool
 is_known(const char *problem)
 {
-	return strcmp(problem, read_news().problem) == 0;
+	LgPolicySet head;
+
+	lg_policies_describe(&head);
+	return strcmp(problem, read_news().problem) == 0 || strcmp(problem, head.problem) == 0;
 }
 
 /* The current error as a problem, and in the server log. */
@@ -581,6 +584,8 @@ bring_entries(Stay *stay)
 		lg_shared->keeper.last_flush = GetCurrentTimestamp();
 		LWLockRelease(lg_shared->lock);
 	}
+	if (lg_ledger_unflushed() == 0)
+		lg_ledger_file_remove();
 	while (lg_notify && time_is_left(stay))
 	{
 		if (do_job(stay, "sending notifications", send_notifications, batch) != NULL ||

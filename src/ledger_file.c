@@ -4,8 +4,9 @@
  *
  * Workers end before the last entries can be written, and a standby writes none
  * at all.  So the postmaster, who ends last, puts what is left into a file when
- * it ends cleanly, and reads it back when it starts.  After a crash there is
- * none.  Neither may keep a server from starting or stopping: what goes wrong is
+ * it ends cleanly, and reads it back when it starts.  The file stays until its
+ * entries are in the table, so that a start that fails, or a crash soon after,
+ * does not lose them; writing them twice does no harm.  Neither may keep a server from starting or stopping: what goes wrong is
  * said in the server log.
  *
  * Locking: none; when the postmaster does this, nobody else lives.
@@ -95,7 +96,10 @@ lg_ledger_file_save(int code, Datum arg)
 		return;
 	header = describe_entries();
 	if (header.entries == 0)
+	{
+		lg_ledger_file_remove();
 		return;
+	}
 
 	file = AllocateFile(TEMPORARY_NAME, PG_BINARY_W);
 	written = file != NULL && write_entries(file, &header);
@@ -130,7 +134,21 @@ read_entries(FILE *file, const FileHeader *header)
 }
 
 /*
- * Read the file back into the ring, and remove it.  Called by the postmaster
+ * Remove the file, if there is one: all its entries are in the table.
+ */
+void
+lg_ledger_file_remove(void)
+{
+	if (!lg_shared->ledger_in_file)
+		return;
+	lg_shared->ledger_in_file = false;
+	if (unlink(FILE_NAME) != 0 && errno != ENOENT)
+		ereport(LOG,
+				(errcode_for_file_access(), errmsg("could not remove file \"%s\": %m", FILE_NAME)));
+}
+
+/*
+ * Read the file back into the ring.  Called by the postmaster
  * when it has created the shared memory.
  */
 void
@@ -156,8 +174,10 @@ lg_ledger_file_load(void)
 		problem = "It is damaged.";
 	}
 	FreeFile(file);
+	lg_shared->ledger_in_file = true;
 
-	if (problem != NULL)
-		ereport(LOG, (errmsg("ignoring file \"%s\"", FILE_NAME), errdetail("%s", problem)));
-	unlink(FILE_NAME);
+	if (problem == NULL)
+		return;
+	ereport(LOG, (errmsg("ignoring file \"%s\"", FILE_NAME), errdetail("%s", problem)));
+	lg_ledger_file_remove();
 }

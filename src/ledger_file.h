@@ -7,6 +7,7 @@
 #define LG_LEDGER_FILE_H
 
 extern void lg_ledger_file_load(void);
+extern void lg_ledger_file_remove(void);
 extern void lg_ledger_file_save(int code, Datum arg);
 
 #endif /* LG_LEDGER_FILE_H */

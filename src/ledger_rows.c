@@ -26,6 +26,16 @@ lg_ledger_rows_relation_name(const LgLedgerEntry *entry)
 	return lg_relations_name(&row);
 }
 
+/* A name; NULL for one that is not known, or that the server's own processes lack. */
+static void
+add_name(LgRows *rows, const char *name)
+{
+	if (name[0] != '\0')
+		lg_rows_add_name(rows, lg_texts_valid_here(name));
+	else
+		lg_rows_add_null(rows);
+}
+
 /*
  * Add the ledger's columns, from "at" to "recorded_on", in the encoding of this
  * database.  Without may_see, those that pg_stat_activity hides are NULL.
@@ -43,8 +53,8 @@ lg_ledger_rows_add(LgRows *rows, const LgLedgerEntry *entry, bool may_see)
 	lg_rows_add_pid(rows, entry->pid);
 	lg_rows_add_text(rows, entry->gid[0] ? lg_texts_to_local(entry->gid, entry->databaseid) : NULL);
 	lg_rows_add_time(rows, may_see ? entry->backend_start : 0);
-	lg_rows_add_name(rows, lg_texts_valid_here(entry->usename));
-	lg_rows_add_name(rows, lg_texts_valid_here(entry->datname));
+	add_name(rows, entry->usename);
+	add_name(rows, entry->datname);
 	lg_rows_add_text(rows, entry->application_name);
 	if (may_see)
 	{

@@ -38,11 +38,18 @@ static const char *const write_entry =
 	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19,"
 	" $20, $21, $22, $23, $24, $25, $26, $27, $28) "
 	"ON CONFLICT (boot, number) DO UPDATE SET"
-	" action = excluded.action, blocked_total = excluded.blocked_total,"
-	" blocked_pids = excluded.blocked_pids,"
+	" userid = excluded.userid, at = excluded.at, policy = excluded.policy,"
+	" target = excluded.target, action = excluded.action, pid = excluded.pid,"
+	" gid = excluded.gid, backend_start = excluded.backend_start,"
+	" usename = excluded.usename, datname = excluded.datname,"
+	" application_name = excluded.application_name, client_addr = excluded.client_addr,"
+	" state = excluded.state, state_age = excluded.state_age,"
+	" blocked_total = excluded.blocked_total, blocked_pids = excluded.blocked_pids,"
 	" relation_name = coalesce(excluded.relation_name, e.relation_name),"
-	" signal = excluded.signal, outcome = excluded.outcome, outcome_at = excluded.outcome_at,"
-	" repeats = excluded.repeats, waiters_freed = excluded.waiters_freed";
+	" query = excluded.query, query_tags = excluded.query_tags, signal = excluded.signal,"
+	" outcome = excluded.outcome, outcome_at = excluded.outcome_at,"
+	" repeats = excluded.repeats, waiters_freed = excluded.waiters_freed,"
+	" reason = excluded.reason, recorded_on = excluded.recorded_on";
 static Oid entry_types[] = {
 	TIMESTAMPTZOID, INT8OID,	 OIDOID,		 TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID,
 	INT4OID,		TEXTOID,	 TIMESTAMPTZOID, NAMEOID,		 NAMEOID, TEXTOID, INETOID,
@@ -112,22 +119,24 @@ write_one(SPIPlanPtr plan, const LgLedgerEntry *entry)
 }
 
 /*
- * Fill the batch with entries whose newest revision is not in the table, and
- * write them.  An empty one means that there are none.  Raises an error if the
+ * Fill the batch with entries, behind those of the batch before, whose newest
+ * revision is not in the table, and write them.  An empty one means that there
+ * are none.  Raises an error if the
  * table cannot be used.  Needs SPI and a snapshot.
  */
 void
 lg_ledger_table_write(Oid extension, LgLedgerBatch *batch)
 {
-	uint64 number = 0;
+	uint64 number;
 	SPIPlanPtr plan;
 
 	batch->n = 0;
 	while (batch->n < BATCH_SIZE &&
-		   (number = lg_ledger_next_unflushed(number + 1, &batch->entries[batch->n])) != 0)
+		   (number = lg_ledger_next_unflushed(batch->next, &batch->entries[batch->n])) != 0)
 	{
 		name_relation(number, &batch->entries[batch->n]);
 		batch->numbers[batch->n++] = number;
+		batch->next = number + 1;
 	}
 	if (batch->n == 0)
 		return;

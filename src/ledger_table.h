@@ -12,6 +12,7 @@
 typedef struct LgLedgerBatch
 {
 	int n;
+	uint64 next;	 /* to be written: none before this, in the ring */
 	uint64 *numbers; /* in the ring */
 	LgLedgerEntry *entries;
 } LgLedgerBatch;

@@ -6,7 +6,8 @@
  * soon after the signal often, then less so.  A cancel that has not taken effect
  * when its grace is over becomes a terminate.  Two seconds later it is judged
  * whether the action has brought relief; a policy whose actions bring none, five
- * times in a row, is paused.
+ * times in a row, is paused.  Whatever is sent after the first signal asks again
+ * for brakes and rights.
  *
  * What is under way lies in shared memory, so whoever makes the next pass goes
  * on with it, whoever began it.
@@ -25,6 +26,8 @@
 #include "lock_graph.h"
 #include "lock_roots.h"
 #include "pending.h"
+#include "rights.h"
+#include "settings.h"
 #include "shared.h"
 
 #define MAX_TRIES 5						  /* to meet a victim that is busy for an instant */
@@ -99,6 +102,7 @@ proof_of(const LgSession *victim, const LgFacts *facts, LgTarget target)
 			break;
 		case LG_TARGET_ACTIVE:
 			proof.query_start = victim->query_start;
+			proof.state_change = victim->state_change; /* idle afterwards, query_start stays */
 			break;
 		case LG_TARGET_TRANSACTION:
 			proof.xact_start = victim->xact_start;
@@ -187,26 +191,39 @@ send_signal(LgPending *pending)
 	lg_actions_signal(&pending->acting, &pending->proof, &pending->reason);
 }
 
+/* A place for one more action, or NULL. */
+static LgPending *
+free_place(void)
+{
+	for (int i = 0; i < LG_MAX_PENDING; i++)
+	{
+		if (lg_shared->pendings[i].entry == 0)
+			return &lg_shared->pendings[i];
+	}
+	return NULL;
+}
+
 /*
- * Act on a candidate.  Its ledger entry is there already.  Returns false if too
- * many actions are under way; else the entry tells what came of it, now or as
- * soon as it is known.
+ * May another action be started, or are too many under way?
  */
 bool
+lg_pending_has_room(void)
+{
+	return free_place() != NULL;
+}
+
+/*
+ * Act on a candidate.  There must be room, and its ledger entry is there
+ * already, which tells what came of it, now or as soon as it is known.
+ */
+void
 lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 entry,
 				 const LgReason *reason)
 {
 	const LgPolicy *policy = &candidate->local->policy;
-	LgPending *pending = NULL;
+	LgPending *pending = free_place();
 
-	for (int i = 0; i < LG_MAX_PENDING && pending == NULL; i++)
-	{
-		if (lg_shared->pendings[i].entry == 0)
-			pending = &lg_shared->pendings[i];
-	}
-	if (pending == NULL)
-		return false;
-
+	Assert(pending != NULL);
 	memset(pending, 0, sizeof(LgPending));
 	pending->acting.victim = *candidate->session;
 	pending->proof = proof_of(candidate->session, &candidate->facts, policy->target);
@@ -215,6 +232,7 @@ lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 en
 	strlcpy(pending->policy, policy->name, NAMEDATALEN);
 	pending->action = policy->action;
 	pending->target = policy->target;
+	pending->by_hand = rescue->only != NULL;
 	pending->began = rescue->now.mono;
 	pending->grace = policy->grace;
 	pending->blocked_total = candidate->facts.blocked_total;
@@ -239,13 +257,33 @@ lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 en
 		pending->judge_at = 0;
 		lg_ledger_finish(entry, "spared: nothing to cancel", rescue->now.wall, 0);
 		pending->entry = 0;
-		return true;
+		return;
 	}
 
 	send_signal(pending);
 	if (pending->acting.progress == LG_PROGRESS_PENDING)
 		count_action(rescue, candidate);
-	return true;
+}
+
+/*
+ * May the policy signal its victim again?  The brakes, the policy or its
+ * owner's rights may have changed since the first time.
+ */
+static bool
+may_go_on(const LgPending *pending, LgTime now)
+{
+	LgLocalPolicies *policies = lg_policies_get();
+	LgLocalPolicy *local = lg_policies_find(policies, pending->policy);
+	int flags;
+
+	if (!lg_enforce || lg_rescue_paused(now.wall) || local == NULL ||
+		local->policy.action != pending->action || (!local->policy.enabled && !pending->by_hand))
+		return false;
+	lg_rights_open(policies);
+	flags = lg_rights_role_flags(pending->acting.victim.userid, local);
+	lg_rights_close();
+	return (flags & LG_ROLE_OWNER_MAY) != 0 && (flags & LG_ROLE_PROTECTED) == 0 &&
+		   ((flags & LG_ROLE_SUPERUSER) == 0 || local->policy.include_superusers);
 }
 
 /* What a cancel did not end, a terminate will. */
@@ -267,20 +305,21 @@ escalate(LgPending *pending, bool same_statement)
 
 /* The victim spared itself: for good, or only for this instant? */
 static void
-hear_spared(LgPending *pending)
+hear_spared(LgPending *pending, LgTime now)
 {
 	LgSpared spared = pending->acting.spared;
 	bool momentary = spared == LG_SPARED_BUSY || spared == LG_SPARED_ENDING;
 	bool whole_transaction =
 		pending->target == LG_TARGET_TRANSACTION && pending->acting.victim.xact_start != 0;
 
-	if (momentary && pending->tries < MAX_TRIES)
+	if (momentary && pending->tries < MAX_TRIES && may_go_on(pending, now))
 	{
 		lg_actions_release(&pending->acting);
 		send_signal(pending);
 	}
 	else if (spared == LG_SPARED_NOTHING && whole_transaction &&
-			 pending->action == LG_POLICY_CANCEL_THEN_TERMINATE && !pending->escalated)
+			 pending->action == LG_POLICY_CANCEL_THEN_TERMINATE && !pending->escalated &&
+			 may_go_on(pending, now))
 		escalate(pending, false);
 	else
 		finish_as_seen(pending, 0);
@@ -296,7 +335,7 @@ look(LgPending *pending, LgTime now)
 		case LG_PROGRESS_PENDING:
 			if (pending->action == LG_POLICY_CANCEL_THEN_TERMINATE && !pending->escalated &&
 				pending->acting.action == LG_ACTION_CANCEL &&
-				now.mono - pending->began >= pending->grace)
+				now.mono - pending->began >= pending->grace && may_go_on(pending, now))
 				escalate(pending, true);
 			else if (now.mono - pending->began >= GIVE_UP)
 				finish(pending, "survived", -1);
@@ -310,7 +349,7 @@ look(LgPending *pending, LgTime now)
 			finish_as_seen(pending, count_freed(pending));
 			break;
 		case LG_PROGRESS_SPARED:
-			hear_spared(pending);
+			hear_spared(pending, now);
 			break;
 		default:
 			finish_as_seen(pending, 0);

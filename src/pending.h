@@ -27,6 +27,7 @@ typedef struct LgPending
 	LgPolicyAction action;
 	LgTarget target;
 	int tries;
+	bool by_hand;	/* by run_policy(), which disabled policies obey, too */
 	bool over;		/* what came of it is known */
 	bool escalated; /* from cancel to terminate */
 	bool survived;	/* that has been said */
@@ -41,7 +42,8 @@ typedef struct LgPending
 extern Size lg_pending_size(void);
 extern int lg_pending_terminating(void);
 extern bool lg_pending_has(const LgSession *session);
-extern bool lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 entry,
+extern bool lg_pending_has_room(void);
+extern void lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 entry,
 							 const LgReason *reason);
 extern int64 lg_pending_tend(LgTime now);
 

@@ -126,6 +126,7 @@ lg_policies_publish(const LgPolicy *policies, int n, const char *problem, Timest
 		set->generation++;
 		set->published_at = now;
 	}
+	set->n = n;
 	set->read_at = now;
 	set->fails_since = 0;
 	strlcpy(set->problem, problem != NULL ? problem : "", LG_PROBLEM_SIZE);
@@ -151,6 +152,7 @@ lg_policies_withdraw(const char *problem, TimestampTz now)
 		changed |= set->policies[place].name[0] != '\0';
 		set->policies[place].name[0] = '\0';
 	}
+	set->n = 0;
 	if (changed)
 	{
 		set->generation++;
@@ -177,28 +179,14 @@ lg_policies_note_failure(const char *problem, TimestampTz now)
 	LWLockRelease(lg_shared->policies_lock);
 }
 
-/* How many policies there are.  The caller holds policies_lock. */
-static int
-count_published(void)
-{
-	const LgPolicySet *set = lg_shared->policies;
-	int n = 0;
-
-	for (int place = 0; place < set->capacity; place++)
-		n += set->policies[place].name[0] != '\0';
-	return n;
-}
-
 /*
- * Copy what is to be said of the set: all but the policies, and their number.
- * Needs lg_shared; takes policies_lock, shared, for a moment.
+ * Copy what is to be said of the set: all but the policies.  Needs lg_shared; takes policies_lock, shared, for a moment.
  */
 void
-lg_policies_describe(LgPolicySet *head, int *n)
+lg_policies_describe(LgPolicySet *head)
 {
 	LWLockAcquire(lg_shared->policies_lock, LW_SHARED);
 	memcpy(head, lg_shared->policies, offsetof(LgPolicySet, policies));
-	*n = count_published();
 	LWLockRelease(lg_shared->policies_lock);
 }
 
@@ -215,7 +203,7 @@ copy_published(LgLocalPolicies *copy, int room)
 	bool fits;
 
 	LWLockAcquire(lg_shared->policies_lock, LW_SHARED);
-	fits = count_published() <= room;
+	fits = set->n <= room;
 	for (int place = 0; fits && place < set->capacity; place++)
 	{
 		LgLocalPolicy *local = &copy->policies[copy->n];
@@ -276,7 +264,8 @@ make_copy(void)
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		lg_policies_describe(&head, &room);
+		lg_policies_describe(&head);
+		room = head.n;
 		copy->n = 0;
 		copy->policies = palloc0(sizeof(LgLocalPolicy) * Max(room, 1));
 	} while (!copy_published(copy, room));

@@ -22,6 +22,7 @@ typedef struct LgPolicySet
 	TimestampTz read_at;	  /* when the table was last seen; 0 = never */
 	TimestampTz fails_since;  /* it cannot be read since; 0 = it can */
 	char problem[160];		  /* why, or why nothing is published; empty = all is well */
+	int n;					  /* policies there are */
 	Oid databaseid;			  /* where the table is, and whose encoding its texts have */
 	int capacity;			  /* places in policies[] */
 	LgPolicy policies[FLEXIBLE_ARRAY_MEMBER];
@@ -55,7 +56,7 @@ extern void lg_policies_publish(const LgPolicy *policies, int n, const char *pro
 								TimestampTz now);
 extern void lg_policies_withdraw(const char *problem, TimestampTz now);
 extern void lg_policies_note_failure(const char *problem, TimestampTz now);
-extern void lg_policies_describe(LgPolicySet *head, int *n);
+extern void lg_policies_describe(LgPolicySet *head);
 extern LgLocalPolicies *lg_policies_get(void);
 extern LgLocalPolicy *lg_policies_find(LgLocalPolicies *policies, const char *name);
 extern bool lg_policies_in_schedule(LgLocalPolicy *local, TimestampTz now);

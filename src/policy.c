@@ -30,6 +30,8 @@
 #include "clock.h"
 #include "policy.h"
 
+#define UNTIL_HEARD (2 * LG_USECS_PER_MSEC)
+
 static const char *const target_names[LG_TARGETS] = {
 	"idle in transaction", "idle",			 "active",
 	"transaction",		   "blocker",		 "waiter",
@@ -242,6 +244,20 @@ means(const LgPolicy *policy, const LgFacts *facts)
 }
 
 /*
+ * The age, in microseconds, that has to be exceeded.  A client hears that its
+ * session is idle a moment after the server has noted it, and counts from there:
+ * that moment is not the client's fault.
+ */
+int64
+lg_policy_limit(const LgPolicy *policy)
+{
+	bool idles =
+		policy->target == LG_TARGET_IDLE || policy->target == LG_TARGET_IDLE_IN_TRANSACTION;
+
+	return policy->min_duration + (idles ? UNTIL_HEARD : 0);
+}
+
+/*
  * Since when the age counts that min_duration limits; 0 = unknown.  What was
  * gained by a jump of the clock does not count.
  */
@@ -255,8 +271,10 @@ lg_policy_age_start(const LgPolicy *policy, const LgFacts *facts, const LgServer
 	{
 		case LG_TARGET_IDLE_IN_TRANSACTION:
 		case LG_TARGET_IDLE:
-		case LG_TARGET_BLOCKER:
 			start = session->state_change;
+			break;
+		case LG_TARGET_BLOCKER: /* as long as it waits itself, somebody else is to blame */
+			start = Max(session->state_change, facts->last_waiting);
 			break;
 		case LG_TARGET_STALLED_CLIENT:
 			start = facts->stalled_since;
@@ -525,7 +543,7 @@ lg_policy_decide(const LgPolicy *policy, const LgFacts *facts, const LgServerFac
 
 	/* exactly at the limit is still allowed */
 	start = lg_policy_age_start(policy, facts, server);
-	if (start == 0 || lg_clock_age(start, server->now) <= policy->min_duration)
+	if (start == 0 || lg_clock_age(start, server->now) <= lg_policy_limit(policy))
 		return LG_WHY_YOUNG;
 	if ((why = check_harm(policy, facts, server)) != LG_WHY_HIT ||
 		(why = check_idle(policy, facts)) != LG_WHY_HIT)
@@ -592,7 +610,7 @@ describe_hit(const LgPolicy *policy, const LgFacts *facts, const LgServerFacts *
 								  facts->blocked_total),
 						 facts->blocked_total);
 		if (facts->blocks_since != 0)
-			appendStringInfo(&text, ", the longest for %s",
+			appendStringInfo(&text, facts->blocked_total == 1 ? ", for %s" : ", the longest for %s",
 							 lg_policy_span(longest_wait(facts, server)));
 	}
 	if (policy->min_horizon_age > 0)
@@ -641,6 +659,8 @@ lg_policy_describe(const LgPolicy *policy, const LgFacts *facts, const LgServerF
 		case LG_WHY_HORIZON:
 			return "it does not hold the horizon back, or not so far";
 		case LG_WHY_SAME_QUERY:
+			if (facts->session->waiting)
+				return "it waits for a lock, which is not its doing";
 			return psprintf("%d run that query, min_same_query is %d", facts->same_query,
 							policy->min_same_query);
 		case LG_WHY_BELOW_MARK:

@@ -154,13 +154,14 @@ typedef struct LgFacts
 	bool holds_horizon; /* it is what keeps dead rows of its database */
 	bool above_mark;	/* connections_above is passed, and connections_until not reached */
 	bool protected_application;
+	TimestampTz last_waiting;  /* when it was last seen waiting for a lock itself; 0 = never */
 	TimestampTz wait_start;	   /* of its own wait; 0 = unknown or none */
 	TimestampTz stalled_since; /* seen waiting for its client in every pass since; 0 = not so */
 	TimestampTz prepared_at;   /* of a prepared transaction */
-	TimestampTz blocks_since;  /* start of the longest wait for it; 0 = none known */
+	TimestampTz blocks_since;  /* since when it makes somebody wait; 0 = not known */
 	int blocked_total;
 	int horizon_age;
-	int same_query; /* sessions of its database that run its query id, itself included */
+	int same_query; /* sessions of its database that run its query id; 0 if it waits for a lock */
 	TimestampTz oldest_same_query; /* when the first of them began */
 	int locks_held;				   /* beyond its own virtual transaction; -1 = not known */
 	int role_flags;
@@ -230,6 +231,7 @@ extern const char *lg_policy_filter_entry(const LgPolicy *policy, LgFilterKind k
 extern bool lg_policy_add_filter(LgPolicy *policy, LgFilterKind kind, const char **entries, int n);
 extern int lg_policy_needs(const LgPolicy *policy);
 extern bool lg_policy_means_state(const LgPolicy *policy, const LgSession *session);
+extern int64 lg_policy_limit(const LgPolicy *policy);
 extern TimestampTz lg_policy_age_start(const LgPolicy *policy, const LgFacts *facts,
 									   const LgServerFacts *server);
 extern LgWhy lg_policy_decide(const LgPolicy *policy, const LgFacts *facts,

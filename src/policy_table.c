@@ -212,7 +212,6 @@ lg_policy_table_publish(Oid extension)
 {
 	int capacity = lg_max_policies;
 	LgPolicySet before;
-	int n_before;
 	LgPolicy *policies;
 	char *problem = NULL;
 	int n = 0;
@@ -245,7 +244,7 @@ lg_policy_table_publish(Oid extension)
 		memset(&policies[n], 0, sizeof(LgPolicy));
 	}
 
-	lg_policies_describe(&before, &n_before);
+	lg_policies_describe(&before);
 	if (problem != NULL && strncmp(problem, before.problem, LG_PROBLEM_SIZE - 1) != 0)
 		ereport(WARNING, (errmsg("not all policies are in force: %s", problem)));
 	lg_policies_publish(policies, n, problem, GetCurrentTimestamp());

@@ -37,6 +37,9 @@
 
 #define NEAR_MARK 0.05 /* of the usable slots */
 
+/* Not only sessions block others, so each slot that has a process has a mark. */
+#define MARKS_PER_POLICY (MaxBackends + NUM_AUXILIARY_PROCS)
+
 /* How many sessions of a database run a query id, and since when the oldest. */
 typedef struct SameQueryKey
 {
@@ -65,13 +68,19 @@ lg_policy_states_size(void)
 Size
 lg_episode_marks_size(void)
 {
-	return MAXALIGN(mul_size(sizeof(LgEpisodeMark), mul_size(lg_max_policies, MaxConnections)));
+	return MAXALIGN(mul_size(sizeof(LgEpisodeMark), mul_size(lg_max_policies, MARKS_PER_POLICY)));
 }
 
 Size
 lg_stalls_size(void)
 {
 	return MAXALIGN(mul_size(sizeof(LgStall), MaxConnections));
+}
+
+Size
+lg_last_waits_size(void)
+{
+	return MAXALIGN(mul_size(sizeof(LgLastWait), MaxConnections));
 }
 
 /*
@@ -85,9 +94,9 @@ lg_rescue_state(const LgLocalPolicy *local)
 
 	if (strcmp(state->name, local->policy.name) != 0)
 	{
-		LgEpisodeMark *marks = &lg_shared->marks[(Size) local->place * MaxConnections];
+		LgEpisodeMark *marks = lg_rescue_mark(local, 0);
 
-		memset(marks, 0, sizeof(LgEpisodeMark) * MaxConnections);
+		memset(marks, 0, sizeof(LgEpisodeMark) * MARKS_PER_POLICY);
 		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 		memset(state, 0, sizeof(LgPolicyState));
 		strlcpy(state->name, local->policy.name, NAMEDATALEN);
@@ -97,13 +106,13 @@ lg_rescue_state(const LgLocalPolicy *local)
 }
 
 /*
- * What is recorded of a policy and the session in a connection slot.  The
- * caller makes a pass.
+ * What is recorded of a policy and the process in a slot of ProcGlobal->allProcs,
+ * no client session perhaps.  The caller makes a pass.
  */
 LgEpisodeMark *
 lg_rescue_mark(const LgLocalPolicy *local, int slot)
 {
-	return &lg_shared->marks[(Size) local->place * MaxConnections + slot];
+	return &lg_shared->marks[(Size) local->place * MARKS_PER_POLICY + slot];
 }
 
 /*
@@ -134,7 +143,7 @@ why_idle(LgRescue *rescue, LgLocalPolicy *local)
 
 /* Has the pool passed the policy's mark, and not yet come back below the other? */
 static bool
-passes_mark(LgRescue *rescue, const LgLocalPolicy *local, bool engaged)
+passes_mark(const LgRescue *rescue, const LgLocalPolicy *local, bool engaged)
 {
 	const LgPolicy *policy = &local->policy;
 	double share =
@@ -175,6 +184,21 @@ check_in_force(LgRescue *rescue, LgLocalPolicy *local)
 	return idle == LG_IDLE_NOT;
 }
 
+/* Is there anything in this pass that could meet the policy's conditions of harm? */
+static bool
+can_hit(const LgRescue *rescue, const LgLocalPolicy *local)
+{
+	const LgPolicy *policy = &local->policy;
+
+	if (rescue->waiting == 0 &&
+		(policy->min_blocked > 0 || policy->min_blocked_for > 0 ||
+		 policy->target == LG_TARGET_BLOCKER || policy->target == LG_TARGET_WAITER ||
+		 policy->target == LG_TARGET_QUEUED_DDL))
+		return false;
+	return policy->connections_above == 0 ||
+		   passes_mark(rescue, local, lg_shared->states[local->place].engaged);
+}
+
 /* What a policy in force asks of this pass, and of the next. */
 static void
 note_wishes(LgRescue *rescue, const LgPolicy *policy, uint32 *wake_above, bool *same_query)
@@ -210,9 +234,10 @@ list_in_force(LgRescue *rescue)
 
 		if (rescue->only != NULL && rescue->only != local)
 			continue;
-		in_force[i] = check_in_force(rescue, local);
-		if (in_force[i])
-			note_wishes(rescue, &local->policy, &wake_above, &same_query);
+		if (!check_in_force(rescue, local))
+			continue;
+		note_wishes(rescue, &local->policy, &wake_above, &same_query);
+		in_force[i] = rescue->all || can_hit(rescue, local);
 	}
 	for (int target = 0; target < LG_TARGETS; target++)
 	{
@@ -246,14 +271,49 @@ list_in_force(LgRescue *rescue)
 }
 
 /*
+ * Remember who waits.  Whoever comes out of a queue and holds the lock that the
+ * others behind him want has not made them wait for longer than that.  While
+ * anybody waits passes follow each other at the fast interval, so this is known
+ * to one such interval.
+ */
+static void
+note_waiting(LgRescue *rescue)
+{
+	const LgLockGraph *graph = rescue->collected;
+
+	for (int i = 0; graph != NULL && i < graph->n_nodes; i++)
+	{
+		const LgLockNode *node = &graph->nodes[i];
+
+		if (node->first_waiter < 0)
+			continue;
+		rescue->waiting++;
+		if (node->slot < MaxConnections && rescue->only == NULL)
+		{
+			lg_shared->last_waits[node->slot].pid = node->pid;
+			lg_shared->last_waits[node->slot].seen = rescue->now.wall;
+		}
+	}
+}
+
+static TimestampTz
+last_waiting(const LgSession *session)
+{
+	const LgLastWait *last = &lg_shared->last_waits[session->slot];
+
+	return session->slot < MaxConnections && last->pid == session->pid ? last->seen : 0;
+}
+
+/*
  * Begin a pass over the policies: all that are in force, or only one, whatever
- * its schedule and whether it is enabled or not.  all: keep, with the reason,
- * those too who meet its target and are not hit.  Returns NULL when no policy is
- * in force; else lg_rescue_decide() must follow, for it ends what
+ * its schedule and whether it is enabled or not.  collected is the picture of
+ * who waits for whom, NULL when nobody does.  all: keep, with the reason, those
+ * too who meet the target and are not hit.  Returns NULL when there is no
+ * policy; else lg_rescue_decide() must follow, for it ends what
  * lg_rights_open() began.  Allocates in the current memory context.
  */
 LgRescue *
-lg_rescue_begin(LgTime now, LgLocalPolicy *only, bool all)
+lg_rescue_begin(LgTime now, const LgLockGraph *collected, LgLocalPolicy *only, bool all)
 {
 	LgLocalPolicies *policies = lg_policies_get();
 	LgRescue *rescue;
@@ -268,6 +328,7 @@ lg_rescue_begin(LgTime now, LgLocalPolicy *only, bool all)
 	rescue = palloc0(sizeof(LgRescue));
 	rescue->now = now;
 	rescue->policies = policies;
+	rescue->collected = collected;
 	rescue->only = only;
 	rescue->all = all;
 	rescue->server.now = now.wall;
@@ -275,13 +336,14 @@ lg_rescue_begin(LgTime now, LgLocalPolicy *only, bool all)
 	rescue->server.standby = RecoveryInProgress();
 	rescue->server.used = lg_saturation_used();
 	rescue->server.usable = lg_saturation_usable();
+	note_waiting(rescue);
 	list_in_force(rescue);
 
 	for (int target = 0; target < LG_TARGETS; target++)
 		n += rescue->n_in_force[target];
-	if (n == 0)
-		return NULL;
-	lg_rights_open(policies);
+	rescue->opened = n > 0;
+	if (rescue->opened)
+		lg_rights_open(policies);
 	return rescue;
 }
 
@@ -374,9 +436,9 @@ consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, Timest
 		LgLocalPolicy *local = rescue->in_force[target][i];
 		const LgPolicy *policy = &local->policy;
 
-		if (age <= policy->min_duration && !rescue->all)
+		if (age <= lg_policy_limit(policy) && !rescue->all)
 		{
-			TimestampTz violates = start + policy->min_duration + 1;
+			TimestampTz violates = start + lg_policy_limit(policy) + 1;
 
 			if (rescue->deadline != 0 && violates >= rescue->deadline)
 				break; /* the others are later still */
@@ -396,7 +458,10 @@ consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, Timest
 	}
 }
 
-/* Count a session among those that run the same query. */
+/*
+ * Count a session among those that run the same query.  Whoever waits for a lock
+ * runs nothing: a pile behind a lock is its holder's doing, and no stampede.
+ */
 static void
 count_query(LgRescue *rescue, const LgSession *session)
 {
@@ -404,6 +469,8 @@ count_query(LgRescue *rescue, const LgSession *session)
 	SameQuery *same;
 	bool found;
 
+	if (session->query_id == 0 || session->waiting)
+		return;
 	same = hash_search(rescue->same_queries, &key, HASH_ENTER, &found);
 	if (!found)
 	{
@@ -430,7 +497,7 @@ lg_rescue_consider(LgRescue *rescue, const LgSession *session)
 		consider_for(rescue, LG_TARGET_IDLE_IN_TRANSACTION, session, session->state_change, &kept);
 	else if (runs)
 	{
-		if (rescue->same_queries != NULL && session->query_id != 0)
+		if (rescue->same_queries != NULL)
 			count_query(rescue, session);
 		consider_for(rescue, LG_TARGET_ACTIVE, session, session->query_start, &kept);
 	}
@@ -500,7 +567,8 @@ consider_graph(LgRescue *rescue)
 			continue;
 		if (node->first_waiter < 0)
 		{
-			consider_for(rescue, LG_TARGET_BLOCKER, &session, session.state_change, &kept);
+			consider_for(rescue, LG_TARGET_BLOCKER, &session,
+						 Max(session.state_change, last_waiting(&session)), &kept);
 			continue;
 		}
 		consider_for(rescue, LG_TARGET_WAITER, &session, node->wait_start, &kept);
@@ -557,7 +625,10 @@ add_graph_facts(LgRescue *rescue, LgCandidate *candidate)
 	facts->waiting = node->first_waiter >= 0;
 	facts->wait_start = node->wait_start;
 	facts->root_blocker = node->first_waiter < 0;
+	facts->last_waiting = last_waiting(candidate->session);
 	count_blocked(graph, index, facts);
+	if (facts->blocks_since != 0)
+		facts->blocks_since = Max(facts->blocks_since, facts->last_waiting);
 	for (int w = node->first_waiter; w >= 0; w = graph->waiters[w].next_of_node)
 	{
 		if (holds_up_queue(graph, &graph->waiters[w]))
@@ -593,7 +664,7 @@ add_facts(LgRescue *rescue, LgCandidate *candidate, HTAB *horizons, TransactionI
 		facts->horizon_age =
 			TransactionIdIsNormal(horizon) ? Max((int32) (next_xid - horizon), 0) : 0;
 	}
-	if ((local->needs & LG_NEEDS_SAME_QUERY) != 0 && session->query_id != 0)
+	if ((local->needs & LG_NEEDS_SAME_QUERY) != 0 && session->query_id != 0 && !session->waiting)
 	{
 		SameQueryKey key = {session->query_id, session->databaseid, 0};
 		SameQuery *same = hash_search(rescue->same_queries, &key, HASH_FIND, NULL);
@@ -637,21 +708,18 @@ add_evidence(LgRescue *rescue)
 }
 
 /*
- * Decide on every candidate, and whose turn it is among those who are hit.
- * collected is the picture of who waits for whom, NULL when nobody does.  From
+ * Decide on every candidate, and whose turn it is among those who are hit.  From
  * here on names and rights are those that were resolved.
  */
 void
-lg_rescue_decide(LgRescue *rescue, const LgLockGraph *collected)
+lg_rescue_decide(LgRescue *rescue)
 {
+	const LgLockGraph *collected = rescue->collected;
 	HTAB *horizons = NULL;
 	int needs = 0;
 
-	for (int i = 0; collected != NULL && i < collected->n_nodes; i++)
-	{
-		if (collected->nodes[i].first_waiter >= 0)
-			rescue->waiting++;
-	}
+	if (!rescue->opened)
+		return;
 	if (collected != NULL && asks_for_graph(rescue, collected))
 	{
 		rescue->graph = lg_lock_graph_read();

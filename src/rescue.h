@@ -59,6 +59,13 @@ typedef struct LgStall
 	TimestampTz since;
 } LgStall;
 
+/* When a session was last seen waiting for a lock.  Likewise. */
+typedef struct LgLastWait
+{
+	int pid;
+	TimestampTz seen;
+} LgLastWait;
+
 /* A session, or prepared transaction, and what one policy makes of it. */
 typedef struct LgCandidate
 {
@@ -83,12 +90,15 @@ typedef struct LgRescue
 	bool rehearse;		  /* act on nobody */
 	TimestampTz deadline; /* when the next session comes to violate a limit; 0 = none known */
 	int64 shortest;		  /* limit in force, in microseconds; 0 = none */
+	bool opened;		  /* some policy can hit somebody */
 	bool near_mark;		  /* few slots below a connections_above */
 	int waiting;		  /* sessions that wait for a lock */
 	int n_in_force[LG_TARGETS];
-	LgLocalPolicy **in_force[LG_TARGETS]; /* shortest min_duration first */
-	HTAB *same_queries;					  /* NULL unless a policy asks */
-	LgLockGraph *graph;					  /* NULL unless a policy asks, or nobody waits */
+	LgLocalPolicy *
+		*in_force[LG_TARGETS];	  /* that can hit anybody now; shortest min_duration first */
+	HTAB *same_queries;			  /* NULL unless a policy asks */
+	const LgLockGraph *collected; /* NULL when nobody waits */
+	LgLockGraph *graph;			  /* NULL unless a policy asks, or nobody waits */
 	int n_candidates;
 	int room;
 	LgCandidate *candidates;
@@ -97,9 +107,11 @@ typedef struct LgRescue
 extern Size lg_policy_states_size(void);
 extern Size lg_episode_marks_size(void);
 extern Size lg_stalls_size(void);
-extern LgRescue *lg_rescue_begin(LgTime now, LgLocalPolicy *only, bool all);
+extern Size lg_last_waits_size(void);
+extern LgRescue *lg_rescue_begin(LgTime now, const LgLockGraph *collected, LgLocalPolicy *only,
+								 bool all);
 extern void lg_rescue_consider(LgRescue *rescue, const LgSession *session);
-extern void lg_rescue_decide(LgRescue *rescue, const LgLockGraph *collected);
+extern void lg_rescue_decide(LgRescue *rescue);
 extern LgPolicyState *lg_rescue_state(const LgLocalPolicy *local);
 extern LgEpisodeMark *lg_rescue_mark(const LgLocalPolicy *local, int slot);
 extern bool lg_rescue_paused(TimestampTz now);

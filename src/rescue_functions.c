@@ -19,6 +19,7 @@
 #include "utils/wait_event.h"
 
 #include "carry_out.h"
+#include "compat.h"
 #include "collector.h"
 #include "ledger.h"
 #include "lock_graph.h"
@@ -97,12 +98,14 @@ make_pass(LgTime now, void *arg)
 	MemoryContext pass;
 
 	order->found = only != NULL;
-	if (only == NULL || (rescue = lg_rescue_begin(now, only, true)) == NULL)
+	if (only == NULL ||
+		(rescue = lg_rescue_begin(now, lg_lock_graph_collect(), only, true)) == NULL)
 		return;
 	rescue->rehearse = order->rehearse;
+	rescue->server.ages_count_from = lg_collector_ages_count_from(now);
 	while (lg_sessions_next(&scan, &session))
 		lg_rescue_consider(rescue, &session);
-	lg_rescue_decide(rescue, lg_lock_graph_collect());
+	lg_rescue_decide(rescue);
 	if (order->act)
 	{
 		lg_carry_out(rescue);
@@ -278,6 +281,8 @@ word_idle(const LgLocalPolicy *local, const LgPolicyState *state, TimestampTz pa
 														   : "it runs on primaries only";
 	if (state->idle_why == LG_IDLE_SCHEDULE)
 		return "it is outside its schedule";
+	if (local->policy.min_same_query > 0 && !IsQueryIdEnabled())
+		return "query ids are not computed: set compute_query_id";
 	if (local->policy.action == LG_POLICY_LOG)
 		return NULL;
 	if (!lg_enforce)
@@ -323,13 +328,12 @@ pg_lifeguard_read_policies(PG_FUNCTION_ARGS)
 	LgPolicySet head;
 	LgShared copy;
 	LgRows rows;
-	int n;
 
 	lg_rows_begin(&rows, fcinfo);
 	if (lg_shared == NULL)
 		PG_RETURN_NULL();
 	policies = lg_policies_get();
-	lg_policies_describe(&head, &n);
+	lg_policies_describe(&head);
 	LWLockAcquire(lg_shared->lock, LW_SHARED);
 	copy = *lg_shared;
 	LWLockRelease(lg_shared->lock);

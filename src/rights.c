@@ -9,13 +9,13 @@
  * read them; but whoever reads a catalog waits for its lock, and the lifeguard
  * must not wait.  So what was resolved is kept, until an invalidation says that
  * a role, a membership or a database has changed.  Then it is resolved anew as
- * soon as the three catalogs' locks can be had at once; until then the last
+ * soon as the catalogs' locks can be had at once; until then the last
  * resolved rights serve.  What was never resolved is not known, and who is not
  * known is spared.
  *
- * Locking: AccessShareLock on pg_authid, pg_auth_members and pg_database, never
- * waited for, from the first name that has to be looked up to
- * lg_rights_close().
+ * Locking: AccessShareLock on pg_authid, pg_auth_members, pg_database and those of
+ * their indexes that are used, never waited for, from the first name that has to
+ * be looked up to lg_rights_close().
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -84,7 +84,10 @@ static enum
 	REFUSED
 } catalogs; /* their locks, since lg_rights_open() */
 
-static const Oid catalog_ids[] = {AuthIdRelationId, AuthMemRelationId, DatabaseRelationId};
+/* What is read to look up roles, memberships and databases, indexes included. */
+static const Oid catalog_ids[] = {AuthIdRelationId,	  AuthIdOidIndexId,		 AuthIdRolnameIndexId,
+								  AuthMemRelationId,  AuthMemRoleMemIndexId, AuthMemMemRoleIndexId,
+								  DatabaseRelationId, DatabaseOidIndexId};
 
 /*
  * May the current user see the details of that role's sessions?  Members of
@@ -141,6 +144,9 @@ have_catalogs(void)
 	return false;
 }
 
+static RoleEntry *find_role(Oid roleid);
+static DatabaseEntry *find_database(Oid databaseid);
+
 static Oid
 role_of(const char *name)
 {
@@ -184,11 +190,34 @@ resolve_protected(const char *setting)
 	return roles;
 }
 
-/* Forget what was resolved, and begin anew for these policies.  Catalogs are locked. */
+/* The OIDs of all roles, or databases, that are known. */
+static List *
+known_oids(HTAB *table)
+{
+	List *oids = NIL;
+	HASH_SEQ_STATUS scan;
+	Oid *entry; /* the key comes first in an entry */
+
+	if (table == NULL)
+		return NIL;
+	hash_seq_init(&scan, table);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		oids = lappend_oid(oids, *entry);
+	return oids;
+}
+
+/*
+ * Forget what was resolved, and begin anew for these policies.  Whoever was
+ * known is looked up at once: next time the catalogs may be locked.  They are
+ * ours now.
+ */
 static void
 begin_anew(const LgLocalPolicies *policies)
 {
 	HASHCTL ctl = {.keysize = sizeof(Oid)};
+	List *roles = known_oids(resolved.roles);
+	List *databases = known_oids(resolved.databases);
+	ListCell *cell;
 	MemoryContext caller;
 
 	listen_to_changes();
@@ -196,6 +225,7 @@ begin_anew(const LgLocalPolicies *policies)
 		resolved.context =
 			AllocSetContextCreate(TopMemoryContext, "pg_lifeguard rights", ALLOCSET_DEFAULT_SIZES);
 	resolved.policies = NULL;
+	resolved.roles = resolved.databases = NULL;
 	MemoryContextReset(resolved.context);
 	caller = MemoryContextSwitchTo(resolved.context);
 
@@ -222,6 +252,11 @@ begin_anew(const LgLocalPolicies *policies)
 	MemoryContextSwitchTo(caller);
 	resolved.generation = policies->generation;
 	resolved.policies = policies; /* last: an error before leaves nothing */
+
+	foreach (cell, roles)
+		(void) find_role(lfirst_oid(cell));
+	foreach (cell, databases)
+		(void) find_database(lfirst_oid(cell));
 }
 
 /*
@@ -243,8 +278,8 @@ lg_rights_open(const LgLocalPolicies *policies)
 	MemoryContextSwitchTo(caller);
 
 	/* rights of a set that is gone would be those of other policies */
-	if (resolved.policies != NULL && resolved.generation != policies->generation)
-		resolved.policies = NULL;
+	if (resolved.policies != NULL)
+		resolved.policies = resolved.generation == policies->generation ? policies : NULL;
 	if ((stale || resolved.policies == NULL ||
 		 strcmp(resolved.protected_roles, lg_protected_roles) != 0) &&
 		have_catalogs())

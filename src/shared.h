@@ -77,14 +77,18 @@ typedef struct LgShared
 	LWLock *lock;
 	LWLock *ledger_lock;
 	LWLock *policies_lock;
-	LgRing *ledger;				  /* of LgLedgerEntry; guarded by ledger_lock */
-	LgPolicySet *policies;		  /* guarded by policies_lock */
-	struct LgPolicyState *states; /* by place in the set; see rescue.h */
-	struct LgEpisodeMark *marks;  /* by place and connection slot; see rescue.h */
-	struct LgStall *stalls;		  /* by connection slot; see rescue.h */
-	struct LgPending *pendings;	  /* actions under way; see pending.h */
+	LgRing *ledger;				   /* of LgLedgerEntry; guarded by ledger_lock */
+	LgPolicySet *policies;		   /* guarded by policies_lock */
+	struct LgPolicyState *states;  /* by place in the set; see rescue.h */
+	struct LgEpisodeMark *marks;   /* by place and process slot; see rescue.h */
+	struct LgStall *stalls;		   /* by connection slot; see rescue.h */
+	struct LgLastWait *last_waits; /* likewise */
+	struct LgPending *pendings;	   /* actions under way; see pending.h */
 	Size size;
 	TimestampTz created_at; /* stands for this life of the shared memory */
+
+	/* Set by the postmaster at start, cleared by the keeper; needs no lock. */
+	bool ledger_in_file; /* there is a file whose entries may not be in the table */
 
 	/* Guarded by ledger_lock. */
 	uint64 ledger_lost;	  /* entries pushed out before they were in the table */

@@ -48,6 +48,8 @@ COMMENT ON COLUMN lifeguard.policy_status.last_action IS 'When it last signalled
 COMMENT ON COLUMN lifeguard.policy_status.published_at IS 'When the set of policies last changed for the collector';
 COMMENT ON COLUMN lifeguard.policy_status.over_limit IS 'Sessions it hit and had to leave because of a limit, since the server started';
 
+REVOKE ALL ON FUNCTION lifeguard.read_policies() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION lifeguard.read_policies() TO PUBLIC;
 REVOKE ALL ON FUNCTION lifeguard.preview_policy(text), lifeguard.run_policy(text, boolean),
 	lifeguard.pause(interval, text), lifeguard.resume() FROM PUBLIC;
 GRANT SELECT ON lifeguard.policy_status TO PUBLIC;

@@ -9,7 +9,7 @@
 #   report          8  reads cart_cache now and then
 #   shop-worker     8  books orders; never touches cart_cache
 #   admin-console   1  forgets a transaction
-#   deploy          1  ALTER TABLE cart_cache
+#   deploy          1  ALTER TABLE cart_cache (in the watch)
 #
 # All of them are real clients.  Connections are counted by the titles of the
 # server's processes, which takes none of the slots that are the story here.
@@ -24,8 +24,10 @@ pile=$((n_web + n_rush))
 
 # night_prepare [SETTING...]: a server with a shop in it
 night_prepare() {
+	cluster_database=postgres
 	cluster_create "$work/night" "max_connections = 200" "superuser_reserved_connections = 5" \
-		"shared_preload_libraries = 'pg_lifeguard'" "synchronous_commit = off" "$@" ||
+		"shared_preload_libraries = 'pg_lifeguard'" "pg_lifeguard.database = 'shop'" \
+		"synchronous_commit = off" "log_timezone = 'UTC'" "compute_query_id = on" "$@" ||
 		give_up "no cluster could be made"
 	cluster_start || give_up "no server"
 	sql -c "CREATE ROLE shop LOGIN" -c "CREATE DATABASE shop OWNER shop"
@@ -108,6 +110,12 @@ has_waiting() {
 	[ "$n_waiting" = "$1" ]
 }
 
+# What the one on call asks.
+show() { sql -P pager=off -P null=- -P columns=98 -P format=wrapped "$@" | sed '/^$/d; s/^/  /; s/ *$//'; }
+
+# one value
+ask() { sql -At -c "$1"; }
+
 # ---------------------------------------------------------------------------
 # An ordinary evening
 # ---------------------------------------------------------------------------
@@ -147,29 +155,47 @@ night_line() {
 # The trouble
 # ---------------------------------------------------------------------------
 
-# Somebody changes the front page by hand, and goes to lunch before COMMIT.
-forget_transaction() {
+admin_input=
+
+open_console() {
 	mkfifo "$cluster/admin"
+	[ -z "$admin_input" ] || exec {admin_input}>&-
 	# for both directions: opening one end would wait for the other
 	exec {admin_input}<>"$cluster/admin"
 	in_group lg_as_user env PGAPPNAME=admin-console "$(lg_bindir)/psql" -X -q -At \
 		-h "$cluster" -U shop shop <&"$admin_input" >"$cluster/log/admin-console" 2>&1
-	cat >&"$admin_input" <<-'SQL'
-		SELECT pg_backend_pid();
-		BEGIN;
-		UPDATE cart_cache SET carts = 0 WHERE page = 'front page';
-		\echo updated
-	SQL
-	wait_until 10 grep -q updated "$cluster/log/admin-console" || give_up "admin-console could not update"
+	echo "SELECT pg_backend_pid();" >&"$admin_input"
+	wait_until 10 grep -q . "$cluster/log/admin-console" || give_up "admin-console could not log in"
 	admin_pid=$(head -n 1 "$cluster/log/admin-console")
+	updates=0
 }
 
-# New requests find no free connection in the pool and open more.
+# Somebody changes the front page by hand, and goes to lunch before COMMIT.
+forget_transaction() {
+	[ -e "$cluster/admin" ] || open_console
+	updates=$((updates + 1))
+	cat >&"$admin_input" <<-SQL
+		BEGIN;
+		UPDATE cart_cache SET carts = carts + 1 WHERE page = 'front page';
+		\echo updated $updates
+	SQL
+	wait_until 10 grep -q "updated $updates" "$cluster/log/admin-console" ||
+		give_up "admin-console could not update"
+}
+
+# What the console of whoever comes back from lunch says.
+type_commit() {
+	printf 'COMMIT;\n\\echo committed %d\n' "$updates" >&"$admin_input" || true
+	wait_until 10 grep -q "connection to server was lost\|committed $updates" "$cluster/log/admin-console" || true
+}
+
+# rush_in EACH_SECOND: new requests find no free connection in the pool and open
+# more
 rush_in() {
-	local left=$n_rush now sessions=$((n_mobile + n_web + n_report + n_worker + 1))
+	local each=$1 left=$n_rush now sessions=$((n_mobile + n_web + n_report + n_worker + 1))
 	while [ "$left" -gt 0 ]; do
-		now=13
-		[ "$left" -ge $now ] || now=$left
+		now=$each
+		[ "$left" -ge "$now" ] || now=$left
 		client shop-web pgbench -n -c "$now" -t 1 -f "$cluster/rush.sql" \
 			-l --log-prefix="$cluster/log/requests_rush$left"
 		left=$((left - now))
@@ -206,3 +232,25 @@ requests() {
 		$3 != "skipped" && at >= from && at < to { done++ }
 		END { printf "%.1f %d\n", done / (to - from), skipped }')
 }
+
+result_head() { printf '       %-20s %10s %12s %9s\n' "" "answers/s" "p99" "given up"; }
+result_line() { printf '       %-20s %10s %9s ms %9d\n' "$1" "$answers" "$p99" "$given_up"; }
+
+# answered_after WHEN: for each client of shop-web that had a request under way at
+# that moment, how many ms later it was answered, and for how many seconds it had
+# waited by then (the client's own clock); soonest first
+answered_after() {
+	awk -v when="$1" '
+		$3 == "skipped" { next }
+		{ at = $5 + $6 / 1e6 }
+		at <= when || (FILENAME, $1) in seen { next }
+		{ seen[FILENAME, $1] = 1 }
+		at - $3 / 1e6 <= when { printf "%.1f %.3f\n", (at - when) * 1000, when - at + $3 / 1e6 }' \
+		"$cluster"/log/requests* | sort -n
+}
+
+# moment TEXT: seconds since 1970 of a time stamp of the server log
+moment() { date -u -d "$1" +%s.%3N; }
+
+# number A OP B: yes or no
+number() { awk -v a="$1" -v b="$3" -v op="$2" 'BEGIN { print (op == "<" ? a + 0 < b + 0 : a + 0 >= b + 0) ? "yes" : "no" }'; }

@@ -33,7 +33,7 @@ watch_trouble() {
 	tell "One page in twenty counts a visit in that row. Each that does now waits, and so, one by" \
 		"one, does every connection of shop-web. New requests open new connections."
 	night_show 3
-	rush_in
+	rush_in 13
 	step "$pile queries are blocked behind one row of one cache table. Somebody deploys a new version:"
 	tell "deploy: ALTER TABLE cart_cache ADD COLUMN note text"
 	tell "It needs the table for itself, so it queues; now whoever only reads queues behind it."
@@ -56,11 +56,6 @@ watch_refused() {
 # ---------------------------------------------------------------------------
 # What the one on call sees
 # ---------------------------------------------------------------------------
-
-show() { sql -P pager=off -P null=- -P columns=98 -P format=wrapped "$@" | sed '/^$/d; s/^/  /; s/ *$//'; }
-
-# one value
-ask() { sql -At -c "$1"; }
 
 watch_look() {
 	local blocked=$((pile + 1 + n_report)) lines
@@ -153,19 +148,16 @@ watch_remedy() {
 	night_show 8
 	after_to=$EPOCHREALTIME
 	tell "admin-console comes back from lunch and types COMMIT:"
-	echo "COMMIT;" >&"$admin_input" || true
-	wait_until 10 grep -q FATAL "$cluster/log/admin-console" || true
+	type_commit
 	sed '1,/^updated/d; s/^/       /' "$cluster/log/admin-console"
 }
-
-result_line() { printf '       %-20s %10s %9s ms %9d\n' "$1" "$answers" "$p99" "$given_up"; }
 
 watch_result() {
 	local evening trouble_p99 after from
 	# pgbench writes its log in blocks: let the newest lines come out
 	nap 2
 	step "What it meant for the users of shop-web, measured by the clients:"
-	printf '       %-20s %10s %12s %9s\n' "" "answers/s" "p99" "given up"
+	result_head
 	requests "$evening_from" "$evening_to" "$evening_to"
 	evening=$answers
 	result_line "before"

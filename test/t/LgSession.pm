@@ -87,6 +87,11 @@ sub answer
 			  { message => $field{M}, detail => $field{D}, hint => $field{H}, sqlstate => $field{C} };
 			push @{ $answer->{errors} }, $answer->{error};
 		}
+		elsif ($type eq 'A')
+		{
+			my (undef, $channel, $payload) = unpack('N Z* Z*', $body);
+			push @{ $self->{notifications} }, { channel => $channel, payload => $payload };
+		}
 		elsif ($type eq 'K')
 		{
 			$self->{pid} = unpack('N', $body);
@@ -119,6 +124,9 @@ sub error_of
 	die "no answer within $self->{limit} s to: $sql\n" unless $answer;
 	return $answer->{error};
 }
+
+# What NOTIFY has brought so far, with the answers to other statements.
+sub notifications { return @{ $_[0]->{notifications} // [] }; }
 
 # Ask again and again until the answer is as expected; false at the limit.
 sub poll
