@@ -534,7 +534,8 @@ read_policies(Oid extension, void *arg)
 
 /*
  * Policies in.  That they have changed is taken note of before they are read,
- * so that no later change is missed.
+ * so that no later change is missed; until they are published it is not over,
+ * for whoever waits for that.
  */
 static void
 bring_policies(Stay *stay)

@@ -148,7 +148,10 @@ pause_for(long ms)
 	CHECK_FOR_INTERRUPTS();
 }
 
-/* What was committed a moment ago may not be published yet: give it the time it needs. */
+/*
+ * What was committed a moment ago, or before the server started a moment ago,
+ * may not be published yet: give it the time it needs.
+ */
 static void
 wait_for_publication(void)
 {

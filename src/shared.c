@@ -98,7 +98,7 @@ create_or_attach_shared(void)
 		lg_policies_init(lg_shared->policies);
 		lg_brakes_restore();
 		lg_shared->enforce = lg_enforce;
-		pg_atomic_init_u32(&lg_shared->policies_changed, 0);
+		pg_atomic_init_u32(&lg_shared->policies_changed, LG_POLICIES_CHANGED); /* never read */
 		pg_atomic_init_u32(&lg_shared->wake_above, 0);
 		pg_atomic_init_u32(&lg_shared->pass_wanted, 0);
 		ConditionVariableInit(&lg_shared->pass_free);
