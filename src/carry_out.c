@@ -25,6 +25,7 @@
 #include "sessions.h"
 #include "settings.h"
 #include "shared.h"
+#include "visits.h"
 
 #define MAX_NEW_ENTRIES 32 /* in one pass, about sessions on which nobody acts */
 
@@ -122,8 +123,11 @@ fill_entry(LgLedgerEntry *entry, const LgRescue *rescue, const LgCandidate *cand
 	strlcpy(entry->policy, policy->name, NAMEDATALEN);
 	strlcpy(entry->target, lg_policy_target_name(policy->target), sizeof(entry->target));
 	strlcpy(entry->action, lg_policy_action_name(policy->action), sizeof(entry->action));
-	if (state != NULL)
-		strlcpy(entry->state, state, sizeof(entry->state));
+	if (candidate->prepared != NULL)
+		strlcpy(entry->gid, candidate->prepared->gid, LG_LEDGER_GID);
+	if (state != NULL || candidate->prepared != NULL)
+		strlcpy(entry->state, candidate->prepared != NULL ? "prepared" : state,
+				sizeof(entry->state));
 	strlcpy(entry->usename, lg_rights_role_name(session->userid), NAMEDATALEN);
 	strlcpy(entry->datname, lg_rights_database_name(session->databaseid), NAMEDATALEN);
 	if (facts->application_name != NULL)
@@ -187,6 +191,18 @@ write_log(const LgCandidate *candidate, const LgLedgerEntry *entry, bool rehears
 	static const char *const would[] = {"would act on", "would cancel", "would cancel",
 										"would terminate"};
 
+	if (candidate->prepared != NULL)
+	{
+		ereport(LOG, (errmsg("policy \"%s\" %s prepared transaction \"%s\"", policy->name,
+							 rehearsal ? (policy->action == LG_POLICY_LOG ? "would act on"
+																		  : "would roll back")
+									   : "rolls back",
+							 entry->gid),
+					  errdetail("Role \"%s\", database \"%s\": %s.", entry->usename, entry->datname,
+								entry->reason),
+					  errhidestmt(true), errhidecontext(true)));
+		return;
+	}
 	ereport(LOG, (errmsg("policy \"%s\" %s session with PID %d", policy->name,
 						 rehearsal ? would[policy->action] : does[policy->action], entry->pid),
 				  errdetail("Role \"%s\", database \"%s\", application \"%s\": %s.", entry->usename,
@@ -217,24 +233,27 @@ outcome_of(const LgRescue *rescue, const LgCandidate *candidate)
  * now, or a new one.  Returns its number.
  */
 static uint64
-record(LgLedgerEntry *entry, const LgRescue *rescue, const LgCandidate *candidate,
-	   const char *signal, const char *outcome)
+record(LgLedgerEntry *entry, const LgRescue *rescue, LgCandidate *candidate, const char *signal,
+	   const char *outcome)
 {
 	LgEpisodeMark *mark = lg_rescue_mark(candidate->local, candidate->session->slot);
 
 	fill_entry(entry, rescue, candidate);
 	strlcpy(entry->signal, signal, sizeof(entry->signal));
 	strlcpy(entry->outcome, outcome, LG_OUTCOME_SIZE);
-	if (strcmp(outcome, "signalled") != 0)
+	if (!lg_ledger_is_open(outcome))
 		entry->outcome_at = entry->at;
-	if (mark->since == candidate->since && mark->entry != 0 &&
-		lg_ledger_replace(mark->entry, entry))
-		return mark->entry;
-
-	memset(mark, 0, sizeof(LgEpisodeMark));
-	mark->entry = lg_ledger_add(entry);
-	mark->since = candidate->since;
-	return mark->entry;
+	if (mark->since != candidate->since || mark->entry == 0 ||
+		!lg_ledger_replace(mark->entry, entry))
+	{
+		memset(mark, 0, sizeof(LgEpisodeMark));
+		mark->entry = lg_ledger_add(entry);
+		mark->since = candidate->since;
+	}
+	if (OidIsValid(entry->relation))
+		lg_visits_want_name(entry->relation_databaseid,
+							lg_rights_database_name(entry->relation_databaseid));
+	return candidate->entry = mark->entry;
 }
 
 static void
@@ -252,6 +271,31 @@ rehearse(LgRescue *rescue, LgCandidate *candidate)
 	pfree(entry);
 }
 
+/* Has a stronger policy decided to roll it back, in this pass? */
+static bool
+is_doomed(const LgRescue *rescue, const LgPrepared *prepared)
+{
+	for (int i = 0; prepared != NULL && i < rescue->n_candidates; i++)
+	{
+		if (rescue->candidates[i].prepared == prepared && rescue->candidates[i].dooms)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Decide that a prepared transaction is rolled back.  That may write and wait, so
+ * the visitor does it when the pass is over.
+ */
+static void
+doom(LgRescue *rescue, LgCandidate *candidate, LgLedgerEntry *entry)
+{
+	(void) record(entry, rescue, candidate, "", LG_OUTCOME_ROLLING_BACK);
+	lg_pending_count(rescue, candidate);
+	candidate->dooms = true;
+	write_log(candidate, entry, false);
+}
+
 /* Act for real.  Says "already acted on" if another policy, or somebody by hand, was first. */
 static void
 act(LgRescue *rescue, LgCandidate *candidate)
@@ -262,12 +306,15 @@ act(LgRescue *rescue, LgCandidate *candidate)
 	LgReason reason;
 	uint64 number;
 
-	if (lg_pending_has(candidate->session))
+	if (candidate->prepared != NULL ? is_doomed(rescue, candidate->prepared)
+									: lg_pending_has(candidate->session))
 		(void) record(entry, rescue, candidate, "", "already acted on");
 	else if ((candidate->local->needs & LG_NEEDS_GRAPH) != 0 &&
 			 candidate->facts.blocked_total > 0 && candidate->facts.root_blocker &&
 			 !lg_lock_graph_still_blocks(rescue->graph, candidate->node))
 		(void) record(entry, rescue, candidate, "", "spared: it blocks nobody any more");
+	else if (candidate->prepared != NULL)
+		doom(rescue, candidate, entry);
 	else
 	{
 		number = record(entry, rescue, candidate,

@@ -42,6 +42,7 @@
 #include "sessions.h"
 #include "settings.h"
 #include "shared.h"
+#include "visitor.h"
 
 #define SHORTEST_INTERVAL 10				 /* ms between passes, whatever is set */
 #define RESTART_INTERVAL 1					 /* s until a failed collector comes back */
@@ -222,6 +223,7 @@ turn(LgTime now, void *arg)
 	if (rescue != NULL)
 		lg_carry_out(rescue);
 	lg_shared->next_look = lg_pending_tend(lg_clock_now());
+	lg_visitor_plan(rescue, now);
 
 	cost = lg_clock_read(CLOCK_THREAD_CPUTIME_ID) - began;
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
@@ -423,11 +425,11 @@ lg_collector_main(Datum arg)
 	for (;;)
 	{
 		int64 due;
-		int64 keeper_due;
+		int64 workers_due;
 
 		CHECK_FOR_INTERRUPTS();
 		reload_if_asked();
-		keeper_due = lg_keeper_tend(lg_clock_now());
+		workers_due = lg_keeper_tend(lg_clock_now());
 		due = pass_due();
 		if (due != 0 && lg_clock_read(CLOCK_MONOTONIC) >= due)
 		{
@@ -437,6 +439,7 @@ lg_collector_main(Datum arg)
 		else if (lg_shared->next_look != 0 &&
 				 lg_clock_read(CLOCK_MONOTONIC) >= lg_shared->next_look)
 			lg_collector_run_alone(tend, NULL);
-		nap(sooner(sooner(pass_due(), lg_shared->next_look), keeper_due), wait_event);
+		workers_due = sooner(workers_due, lg_visitor_tend(lg_clock_now()));
+		nap(sooner(sooner(pass_due(), lg_shared->next_look), workers_due), wait_event);
 	}
 }

@@ -43,6 +43,9 @@ extern int lg_pending_terminating(void);
 extern bool lg_pending_has(const LgSession *session);
 extern bool lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 entry,
 							 const LgReason *reason);
+extern void lg_pending_count(const LgRescue *rescue, const LgCandidate *candidate);
+extern void lg_pending_judge(const LgLocalPolicy *local, uint64 entry, int waiting_before,
+							 LgTime now);
 extern int64 lg_pending_tend(LgTime now);
 
 #endif /* LG_PENDING_H */

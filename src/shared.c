@@ -25,6 +25,7 @@
 #include "pending.h"
 #include "settings.h"
 #include "shared.h"
+#include "visits.h"
 
 #define TRANCHE_NAME "pg_lifeguard"
 
@@ -48,7 +49,8 @@ lay_out(char *base)
 	Size marks = add_size(states, lg_policy_states_size());
 	Size stalls = add_size(marks, lg_episode_marks_size());
 	Size pendings = add_size(stalls, lg_stalls_size());
-	Size end = add_size(pendings, lg_pending_size());
+	Size visits = add_size(pendings, lg_pending_size());
+	Size end = add_size(visits, lg_visits_size());
 
 	if (base != NULL)
 	{
@@ -58,6 +60,7 @@ lay_out(char *base)
 		lg_shared->marks = (LgEpisodeMark *) (base + marks);
 		lg_shared->stalls = (LgStall *) (base + stalls);
 		lg_shared->pendings = (LgPending *) (base + pendings);
+		lg_shared->visits = (LgVisits *) (base + visits);
 	}
 	return end;
 }

@@ -80,6 +80,7 @@ typedef struct LgShared
 	struct LgEpisodeMark *marks;  /* by place and connection slot; see rescue.h */
 	struct LgStall *stalls;		  /* by connection slot; see rescue.h */
 	struct LgPending *pendings;	  /* actions under way; see pending.h */
+	struct LgVisits *visits;	  /* where the visitor is wanted; guarded by lock; see visits.h */
 	Size size;
 	TimestampTz created_at; /* stands for this life of the shared memory */
 
