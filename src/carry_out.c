@@ -25,6 +25,7 @@
 #include "sessions.h"
 #include "settings.h"
 #include "shared.h"
+#include "visits.h"
 
 #define MAX_NOTED 10 /* new entries of a policy, in a minute, about sessions on which nobody acts */
 
@@ -139,8 +140,11 @@ fill_entry(LgLedgerEntry *entry, const LgRescue *rescue, const LgCandidate *cand
 	strlcpy(entry->policy, policy->name, NAMEDATALEN);
 	strlcpy(entry->target, lg_policy_target_name(policy->target), sizeof(entry->target));
 	strlcpy(entry->action, lg_policy_action_name(policy->action), sizeof(entry->action));
-	if (state != NULL)
-		strlcpy(entry->state, state, sizeof(entry->state));
+	if (candidate->prepared != NULL)
+		strlcpy(entry->gid, candidate->prepared->gid, LG_LEDGER_GID);
+	if (state != NULL || candidate->prepared != NULL)
+		strlcpy(entry->state, candidate->prepared != NULL ? "prepared" : state,
+				sizeof(entry->state));
 	strlcpy(entry->usename, lg_rights_role_name(session->userid), NAMEDATALEN);
 	strlcpy(entry->datname, lg_rights_database_name(session->databaseid), NAMEDATALEN);
 	if (facts->application_name != NULL)
@@ -202,6 +206,19 @@ write_log(const LgCandidate *candidate, const LgLedgerEntry *entry, bool rehears
 	const LgPolicy *policy = &candidate->local->policy;
 	const char *does;
 
+	if (candidate->prepared != NULL)
+	{
+		ereport(LOG_SERVER_ONLY,
+				(errmsg("policy \"%s\" %s prepared transaction \"%s\"", policy->name,
+						rehearsal
+							? (policy->action == LG_POLICY_LOG ? "would act on" : "would roll back")
+							: "rolls back",
+						entry->gid),
+				 errdetail("Role \"%s\", database \"%s\": %s.", entry->usename, entry->datname,
+						   entry->reason),
+				 errhidestmt(true), errhidecontext(true)));
+		return;
+	}
 	if (policy->action == LG_POLICY_LOG)
 		does = "would act on";
 	else if (lg_pending_first_action(policy, candidate->session) == LG_ACTION_TERMINATE)
@@ -240,24 +257,27 @@ outcome_of(const LgRescue *rescue, const LgCandidate *candidate)
  * now, or a new one.  Returns its number.
  */
 static uint64
-record(LgLedgerEntry *entry, const LgRescue *rescue, const LgCandidate *candidate,
-	   const char *signal, const char *outcome)
+record(LgLedgerEntry *entry, const LgRescue *rescue, LgCandidate *candidate, const char *signal,
+	   const char *outcome)
 {
 	LgEpisodeMark *mark = lg_rescue_mark(candidate->local, candidate->session->slot);
 
 	fill_entry(entry, rescue, candidate);
 	strlcpy(entry->signal, signal, sizeof(entry->signal));
 	strlcpy(entry->outcome, outcome, LG_OUTCOME_SIZE);
-	if (strcmp(outcome, "signalled") != 0)
+	if (!lg_ledger_is_open(outcome))
 		entry->outcome_at = entry->at;
-	if (mark->since == candidate->since && mark->entry != 0 &&
-		lg_ledger_replace(mark->entry, entry))
-		return mark->entry;
-
-	memset(mark, 0, sizeof(LgEpisodeMark));
-	mark->entry = lg_ledger_add(entry);
-	mark->since = candidate->since;
-	return mark->entry;
+	if (mark->since != candidate->since || mark->entry == 0 ||
+		!lg_ledger_replace(mark->entry, entry))
+	{
+		memset(mark, 0, sizeof(LgEpisodeMark));
+		mark->entry = lg_ledger_add(entry);
+		mark->since = candidate->since;
+	}
+	if (OidIsValid(entry->relation))
+		lg_visits_want_name(entry->relation_databaseid,
+							lg_rights_database_name(entry->relation_databaseid));
+	return candidate->entry = mark->entry;
 }
 
 static void
@@ -314,6 +334,23 @@ note_spared(LgRescue *rescue, LgCandidate *candidate)
 }
 
 /*
+ * Decide that a prepared transaction is rolled back.  That may write and wait, so
+ * the visitor does it when the pass is over.
+ */
+static void
+doom(LgRescue *rescue, LgCandidate *candidate)
+{
+	LgLedgerEntry *entry = palloc(sizeof(LgLedgerEntry));
+
+	(void) record(entry, rescue, candidate, "", LG_OUTCOME_ROLLING_BACK);
+	lg_pending_count(rescue, candidate);
+	candidate->dooms = true;
+	lg_rescue_mark(candidate->local, candidate->session->slot)->acted = LG_POLICY_TERMINATE;
+	write_log(candidate, entry, false);
+	pfree(entry);
+}
+
+/*
  * Act for real.  Says "already acted on" if another policy, or somebody by hand,
  * was first.  Only when something was tried is it the policy's last word on this
  * episode.
@@ -327,6 +364,11 @@ act(LgRescue *rescue, LgCandidate *candidate)
 	LgReason reason;
 	uint64 number;
 
+	if (candidate->prepared != NULL)
+	{
+		doom(rescue, candidate);
+		return;
+	}
 	if (!lg_pending_has_room())
 	{
 		/* nothing has been done, so its turn comes in a later pass */

@@ -224,7 +224,8 @@ plan(LgRescue *rescue, const LgCandidate *hit)
 	rescue->planned_slots[hit->session->slot] = true;
 	if (!lg_choose_is_uncounted(policy))
 		rescue->planned++;
-	if (lg_pending_first_action(policy, hit->session) == LG_ACTION_TERMINATE)
+	if (hit->prepared == NULL &&
+		lg_pending_first_action(policy, hit->session) == LG_ACTION_TERMINATE)
 		rescue->planned_ends++;
 }
 

@@ -43,6 +43,7 @@
 #include "sessions.h"
 #include "settings.h"
 #include "shared.h"
+#include "visitor.h"
 
 #define SHORTEST_INTERVAL 10				 /* ms between passes, whatever is set */
 #define MOST_BUSY 20						 /* times its cost a pass has to itself */
@@ -239,6 +240,7 @@ turn(LgTime now, void *arg)
 	if (rescue != NULL)
 		lg_carry_out(rescue);
 	lg_shared->next_look = lg_pending_tend(lg_clock_now());
+	lg_visitor_plan(rescue, now);
 
 	cost = lg_clock_read(CLOCK_THREAD_CPUTIME_ID) - began;
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
@@ -443,7 +445,7 @@ lg_collector_main(Datum arg)
 	for (;;)
 	{
 		int64 due;
-		int64 keeper_due;
+		int64 workers_due;
 
 		CHECK_FOR_INTERRUPTS();
 		reload_if_asked();
@@ -456,7 +458,8 @@ lg_collector_main(Datum arg)
 		else if (lg_shared->next_look != 0 &&
 				 lg_clock_read(CLOCK_MONOTONIC) >= lg_shared->next_look)
 			lg_collector_run_alone(tend, NULL);
-		keeper_due = lg_keeper_tend(lg_clock_now()); /* after what is to be written */
-		nap(sooner(sooner(pass_due(), lg_shared->next_look), keeper_due), wait_event);
+		workers_due = lg_keeper_tend(lg_clock_now()); /* after what is to be written */
+		workers_due = sooner(workers_due, lg_visitor_tend(lg_clock_now()));
+		nap(sooner(sooner(pass_due(), lg_shared->next_look), workers_due), wait_event);
 	}
 }

@@ -15,9 +15,6 @@
  */
 #include "postgres.h"
 
-#include "access/genam.h"
-#include "access/htup_details.h"
-#include "access/table.h"
 #include "access/twophase.h"
 #include "access/xact.h"
 #include "access/xlog.h"
@@ -26,21 +23,17 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "postmaster/bgworker.h"
 #include "storage/ipc.h"
-#include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
-#include "utils/memutils.h"
-#include "utils/relcache.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 
-#include "compat.h"
 #include "collector.h"
+#include "compat.h"
+#include "errand.h"
 #include "keeper.h"
 #include "ledger.h"
 #include "ledger_file.h"
@@ -51,13 +44,10 @@
 #include "settings.h"
 #include "shared.h"
 
-#define LONGEST_STAY 3000						   /* ms */
-#define LONGEST_PATIENCE (5 * USECS_PER_SEC)	   /* until a keeper is told to end */
-#define SHORTEST_ABSENCE (300 * LG_USECS_PER_MSEC) /* between two keepers */
-#define LONGEST_ABSENCE (10 * USECS_PER_SEC)	   /* after failures, as long as there is work */
-#define RETRY_INTERVAL (1 * USECS_PER_SEC)		   /* when it could not be sent */
-#define POLL_INTERVAL (10 * USECS_PER_SEC)		   /* where nothing tells of changes */
-#define PURGE_INTERVAL (USECS_PER_HOUR)			   /* between two rounds of retention */
+#define LONGEST_ABSENCE (10 * USECS_PER_SEC) /* after failures, as long as there is work */
+#define RETRY_INTERVAL (1 * USECS_PER_SEC)	 /* when it could not be sent */
+#define POLL_INTERVAL (10 * USECS_PER_SEC)	 /* where nothing tells of changes */
+#define PURGE_INTERVAL (USECS_PER_HOUR)		 /* between two rounds of retention */
 #define NEVER PG_INT64_MAX
 
 /* Count a failure, and say what it was. */
@@ -89,9 +79,7 @@ read_news(void)
 /* What the collector remembers.  Times are monotonic, in microseconds. */
 typedef struct Errand
 {
-	BackgroundWorkerHandle *handle; /* of the keeper under way, or NULL */
-	bool told_to_end;
-	int64 sent_at; /* 0 = never */
+	LgErrand worker;
 	int64 ended_at;
 	int64 not_before;	   /* after a failure to send it */
 	int64 unflushed_since; /* 0 = all is in the table */
@@ -127,31 +115,15 @@ static bool
 is_under_way(int64 now)
 {
 	LgKeeperNews news;
-	pid_t pid;
 
-	if (errand.handle == NULL)
+	if (errand.worker.handle == NULL)
 	{
 		/* sent by the collector before us, perhaps */
 		news = read_news();
 		return news.pid != 0 && BackendPidGetProc(news.pid) != NULL;
 	}
-
-	switch (GetBackgroundWorkerPid(errand.handle, &pid))
-	{
-		case BGWH_STARTED:
-		case BGWH_NOT_YET_STARTED:
-			if (now - errand.sent_at > LONGEST_PATIENCE && !errand.told_to_end)
-			{
-				TerminateBackgroundWorker(errand.handle);
-				errand.told_to_end = true;
-			}
-			return true;
-		case BGWH_STOPPED:
-		case BGWH_POSTMASTER_DIED:
-			break;
-	}
-	pfree(errand.handle);
-	errand.handle = NULL;
+	if (lg_errand_is_under_way(&errand.worker, now))
+		return true;
 	judge_end(now);
 	return false;
 }
@@ -190,14 +162,14 @@ wanted_at(int64 now)
 	int64 unflushed = unflushed_since(now);
 	LgKeeperNews news = read_news();
 
-	if (errand.sent_at == 0 ||
+	if (errand.worker.sent_at == 0 ||
 		pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN ||
 		strcmp(errand.home, lg_settings_home_database()) != 0)
 		return now;
 	if (unflushed != 0)
 		wanted = unflushed + lg_flush_interval * LG_USECS_PER_MSEC;
 	if (must_poll())
-		wanted = Min(wanted, errand.sent_at + POLL_INTERVAL);
+		wanted = Min(wanted, errand.worker.sent_at + POLL_INTERVAL);
 	if (lg_ledger_retention > 0 && !RecoveryInProgress())
 		wanted = Min(wanted, news.last_purge + PURGE_INTERVAL);
 	return wanted;
@@ -207,48 +179,13 @@ wanted_at(int64 now)
 static int64
 may_be_sent_at(void)
 {
-	int64 absence = SHORTEST_ABSENCE;
+	int64 absence = LG_SHORTEST_ABSENCE;
 
 	for (int i = 0; i < errand.failures_in_a_row && absence < LONGEST_ABSENCE; i++)
 		absence *= 2;
 	if (errand.ended_at == 0)
 		return errand.not_before;
 	return Max(errand.ended_at + Min(absence, LONGEST_ABSENCE), errand.not_before);
-}
-
-/*
- * Look up the home database.  Without a database of our own the index can be
- * used only if the server's cache file had it.  False if that could not be done
- * at once.
- */
-static bool
-look_up_home(const char *name, Oid *home, bool *allows)
-{
-	Relation databases;
-	SysScanDesc scan;
-	ScanKeyData key;
-	HeapTuple tuple;
-
-	*home = InvalidOid;
-	if (!ConditionalLockRelationOid(DatabaseRelationId, AccessShareLock) ||
-		(criticalSharedRelcachesBuilt &&
-		 !ConditionalLockRelationOid(DatabaseNameIndexId, AccessShareLock)))
-		return false;
-
-	ScanKeyInit(&key, Anum_pg_database_datname, BTEqualStrategyNumber, F_NAMEEQ,
-				CStringGetDatum(name));
-	databases = table_open(DatabaseRelationId, NoLock);
-	scan = systable_beginscan(databases, DatabaseNameIndexId, criticalSharedRelcachesBuilt, NULL, 1,
-							  &key);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-	{
-		*home = ((Form_pg_database) GETSTRUCT(tuple))->oid;
-		*allows = ((Form_pg_database) GETSTRUCT(tuple))->datallowconn;
-	}
-	systable_endscan(scan);
-	table_close(databases, NoLock);
-	return true;
 }
 
 /* Where to send a keeper; InvalidOid if it cannot be sent, which is noted. */
@@ -261,7 +198,8 @@ find_home(const char *name, LgTime now)
 	char problem[LG_PROBLEM_SIZE];
 
 	StartTransactionCommand();
-	found = look_up_home(name, &home, &allows);
+	found = lg_errand_look_up(DatabaseNameIndexId, Anum_pg_database_datname, F_NAMEEQ,
+							  CStringGetDatum(name), &home, &allows);
 	CommitTransactionCommand();
 
 	if (!found)
@@ -283,7 +221,7 @@ find_home(const char *name, LgTime now)
 	note_failure(problem);
 	errand.failures_in_a_row++;
 	errand.ended_at = now.mono;
-	errand.sent_at = now.mono; /* as far as polling goes */
+	errand.worker.sent_at = now.mono; /* as far as polling goes */
 	strlcpy(errand.home, name, NAMEDATALEN);
 	pg_atomic_write_u32(&lg_shared->policies_changed, LG_POLICIES_KNOWN); /* found out by polling */
 	return InvalidOid;
@@ -293,29 +231,9 @@ static void
 send_keeper(Oid home, const char *name, LgTime now)
 {
 	LgKeeperNews news = read_news();
-	BackgroundWorker worker;
-	MemoryContext caller;
-	bool sent;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags =
-		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION | LG_WORKER_INTERRUPTIBLE;
-	worker.bgw_start_time = BgWorkerStart_ConsistentState;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_main_arg = ObjectIdGetDatum(home);
-	worker.bgw_notify_pid = MyProcPid;
-	strlcpy(worker.bgw_library_name, "pg_lifeguard", sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "lg_keeper_main", sizeof(worker.bgw_function_name));
-	strlcpy(worker.bgw_name, "pg_lifeguard keeper", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "pg_lifeguard keeper", BGW_MAXLEN);
-
-	caller = MemoryContextSwitchTo(TopMemoryContext);
-	sent = RegisterDynamicBackgroundWorker(&worker, &errand.handle);
-	MemoryContextSwitchTo(caller);
-
-	if (!sent)
+	if (!lg_errand_send(&errand.worker, "lg_keeper_main", "pg_lifeguard keeper", home, now.mono))
 	{
-		errand.handle = NULL;
 		errand.not_before = now.mono + RETRY_INTERVAL;
 		note_failure("no background worker slot is free");
 		if (!errand.said_no_slot)
@@ -327,8 +245,6 @@ send_keeper(Oid home, const char *name, LgTime now)
 		return;
 	}
 	errand.said_no_slot = false;
-	errand.told_to_end = false;
-	errand.sent_at = now.mono;
 	errand.failures_before = news.failures;
 	errand.runs_before = news.runs;
 	strlcpy(errand.home, name, NAMEDATALEN);
@@ -348,7 +264,7 @@ lg_keeper_tend(LgTime now)
 	Oid home;
 
 	if (is_under_way(now.mono))
-		return now.mono + LONGEST_PATIENCE;
+		return now.mono + LG_LONGEST_PATIENCE;
 
 	due = wanted_at(now.mono);
 	if (due == NEVER)
@@ -402,31 +318,6 @@ leave(int code, Datum arg)
 	if (lg_shared->keeper.pid == MyProcPid)
 		lg_shared->keeper.pid = 0;
 	LWLockRelease(lg_shared->lock);
-}
-
-/* Settings of the database or its roles must not change what our statements mean or do. */
-static void
-settle_in(void)
-{
-	static const char *const settings[][2] = {{"search_path", "pg_catalog, pg_temp"},
-											  {"lock_timeout", "1s"},
-											  {"synchronous_commit", "local"},
-											  {"default_transaction_read_only", "off"},
-											  {"default_transaction_isolation", "read committed"},
-											  {"row_security", "off"},
-											  {"session_replication_role", "origin"},
-											  {"transaction_timeout", "0"},
-											  {"datestyle", "ISO"},
-											  {"intervalstyle", "postgres"},
-											  {"jit", "off"}};
-
-	for (int i = 0; i < (int) lengthof(settings); i++)
-	{
-		/* not every version has each */
-		if (GetConfigOption(settings[i][0], true, false) != NULL)
-			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
-	}
-	enable_timeout_after(STATEMENT_TIMEOUT, LONGEST_STAY);
 }
 
 /* What is done in a transaction of its own; extension is there. */
@@ -521,7 +412,8 @@ do_job(Stay *stay, const char *doing, Job job, void *arg)
 static bool
 time_is_left(const Stay *stay)
 {
-	return lg_clock_read(CLOCK_MONOTONIC) - stay->began < LONGEST_STAY * LG_USECS_PER_MSEC * 2 / 3;
+	return lg_clock_read(CLOCK_MONOTONIC) - stay->began <
+		   LG_LONGEST_STAY * LG_USECS_PER_MSEC * 2 / 3;
 }
 
 static void
@@ -664,7 +556,7 @@ lg_keeper_main(Datum arg)
 
 	stay.began = lg_clock_read(CLOCK_MONOTONIC);
 	tell(&stay, false);
-	settle_in();
+	lg_errand_settle_in("1s");
 	bring_policies(&stay);
 	if (!RecoveryInProgress())
 	{

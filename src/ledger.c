@@ -33,6 +33,16 @@ lg_ledger_size(void)
 	return lg_ring_size(lg_max_ledger, sizeof(LgLedgerEntry));
 }
 
+/*
+ * Is it not known yet what has come of the action?
+ */
+bool
+lg_ledger_is_open(const char *outcome)
+{
+	return strcmp(outcome, LG_OUTCOME_SIGNALLED) == 0 ||
+		   strcmp(outcome, LG_OUTCOME_ROLLING_BACK) == 0;
+}
+
 /* Is its newest revision not in the table? */
 static bool
 is_unflushed(const LgLedgerEntry *entry)
@@ -158,6 +168,9 @@ lg_ledger_replace(uint64 number, const LgLedgerEntry *now)
 		entry->flushed = was.flushed;
 		entry->notified = false; /* a new outcome is news */
 		entry->repeats = was.repeats + 1;
+		if (now->relation == was.relation && now->relation_databaseid == was.relation_databaseid &&
+			now->relation_name[0] == '\0')
+			strlcpy(entry->relation_name, was.relation_name, LG_LEDGER_RELATION);
 	}
 	end_change();
 	return entry != NULL;

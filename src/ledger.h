@@ -15,6 +15,8 @@
 #define LG_LEDGER_GID 200
 #define LG_LEDGER_RELATION (2 * NAMEDATALEN + 8)
 #define LG_OUTCOME_SIZE 96
+#define LG_OUTCOME_SIGNALLED "signalled" /* and nothing is known yet */
+#define LG_OUTCOME_ROLLING_BACK "rolling back"
 
 /*
  * One action; texts are clipped on a character.  The first group is the
@@ -62,6 +64,7 @@ typedef struct LgLedgerEntry
 } LgLedgerEntry;
 
 extern Size lg_ledger_size(void);
+extern bool lg_ledger_is_open(const char *outcome);
 extern uint64 lg_ledger_add(const LgLedgerEntry *entry);
 extern void lg_ledger_finish(uint64 number, const char *outcome, TimestampTz at, int waiters_freed);
 extern void lg_ledger_signalled(uint64 number, const char *signal);

@@ -151,9 +151,12 @@ state_of(const LgPending *pending)
 	return strcmp(state->name, pending->policy) == 0 ? state : NULL;
 }
 
-/* A signal counts for the limits, whatever comes of it. */
-static void
-count_action(const LgRescue *rescue, const LgCandidate *candidate)
+/*
+ * Count an action for the limits, whatever comes of it.  Takes lg_shared->lock
+ * for a moment.
+ */
+void
+lg_pending_count(const LgRescue *rescue, const LgCandidate *candidate)
 {
 	LgPolicyState *state = lg_rescue_state(candidate->local);
 
@@ -302,7 +305,7 @@ lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 en
 	pending->entry = entry;
 	send_signal(pending);
 	if (pending->acting.progress == LG_PROGRESS_PENDING)
-		count_action(rescue, candidate);
+		lg_pending_count(rescue, candidate);
 	return pending->acting.progress;
 }
 
@@ -329,6 +332,37 @@ may_go_on(const LgPending *pending, LgTime now)
 
 	/* whom a policy ends for what he does to others he must still do it to */
 	return pending->waiting_before < 0 || count_waiting_for(&pending->acting.victim) > 0;
+}
+
+/*
+ * Judge later whether what was done without a signal has brought relief: fewer
+ * sessions that wait than before.  Does nothing for a policy that is not about
+ * waiting, or if too many actions are under way.
+ */
+void
+lg_pending_judge(const LgLocalPolicy *local, uint64 entry, int waiting_before, LgTime now)
+{
+	const LgPolicy *policy = &local->policy;
+
+	if (policy->min_blocked == 0 && policy->min_blocked_for == 0)
+		return;
+	for (int i = 0; i < LG_MAX_PENDING; i++)
+	{
+		LgPending *pending = &lg_shared->pendings[i];
+
+		if (pending->entry != 0)
+			continue;
+		memset(pending, 0, sizeof(LgPending));
+		pending->over = true;
+		pending->place = local->place;
+		strlcpy(pending->policy, policy->name, NAMEDATALEN);
+		pending->began = now.mono;
+		pending->judge_at = now.mono + JUDGE_AFTER;
+		pending->waiting_before = waiting_before;
+		pending->used_before = -1;
+		pending->entry = entry;
+		return;
+	}
 }
 
 /* What a cancel did not end, a terminate will. */

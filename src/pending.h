@@ -47,6 +47,9 @@ extern bool lg_pending_forbids(const LgSession *session, LgPolicyAction action);
 extern bool lg_pending_has_room(void);
 extern LgProgress lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate,
 								   uint64 entry, const LgReason *reason);
+extern void lg_pending_count(const LgRescue *rescue, const LgCandidate *candidate);
+extern void lg_pending_judge(const LgLocalPolicy *local, uint64 entry, int waiting_before,
+							 LgTime now);
 extern int64 lg_pending_tend(LgTime now);
 
 #endif /* LG_PENDING_H */

@@ -19,6 +19,7 @@
 #include "postgres.h"
 
 #include "access/transam.h"
+#include "access/twophase.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
@@ -36,9 +37,6 @@
 #include "shared.h"
 
 #define NEAR_MARK 0.05 /* of the usable slots */
-
-/* Not only sessions block others, so each slot that has a process has a mark. */
-#define MARKS_PER_POLICY (MaxBackends + NUM_AUXILIARY_PROCS)
 
 /* How many sessions of a database run a query id, and since when the oldest. */
 typedef struct SameQueryKey
@@ -72,10 +70,17 @@ lg_policy_states_size(void)
 	return MAXALIGN(mul_size(sizeof(LgPolicyState), lg_max_policies));
 }
 
+/* Every slot that a candidate can have: all processes, then prepared transactions. */
+static int
+count_slots(void)
+{
+	return MaxBackends + NUM_AUXILIARY_PROCS + max_prepared_xacts;
+}
+
 Size
 lg_episode_marks_size(void)
 {
-	return MAXALIGN(mul_size(sizeof(LgEpisodeMark), mul_size(lg_max_policies, MARKS_PER_POLICY)));
+	return MAXALIGN(mul_size(sizeof(LgEpisodeMark), mul_size(lg_max_policies, count_slots())));
 }
 
 Size
@@ -101,9 +106,9 @@ lg_rescue_state(const LgLocalPolicy *local)
 
 	if (strcmp(state->name, local->policy.name) != 0)
 	{
-		LgEpisodeMark *marks = lg_rescue_mark(local, 0);
+		LgEpisodeMark *marks = &lg_shared->marks[(Size) local->place * count_slots()];
 
-		memset(marks, 0, sizeof(LgEpisodeMark) * MARKS_PER_POLICY);
+		memset(marks, 0, sizeof(LgEpisodeMark) * count_slots());
 		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 		memset(state, 0, sizeof(LgPolicyState));
 		strlcpy(state->name, local->policy.name, NAMEDATALEN);
@@ -113,13 +118,14 @@ lg_rescue_state(const LgLocalPolicy *local)
 }
 
 /*
- * What is recorded of a policy and the process in a slot of ProcGlobal->allProcs,
- * no client session perhaps.  The caller makes a pass.
+ * What is recorded of a policy and the session, or prepared transaction, in a
+ * slot.  The caller makes a pass.
  */
 LgEpisodeMark *
 lg_rescue_mark(const LgLocalPolicy *local, int slot)
 {
-	return &lg_shared->marks[(Size) local->place * MARKS_PER_POLICY + slot];
+	Assert(slot >= 0 && slot < count_slots());
+	return &lg_shared->marks[(Size) local->place * count_slots() + slot];
 }
 
 /*
@@ -386,7 +392,7 @@ lg_rescue_begin(LgTime now, LgLocalPolicies *policies, const LgLockGraph *collec
 	for (int target = 0; target < LG_TARGETS; target++)
 		n += rescue->n_in_force[target];
 	rescue->opened = n > 0;
-	rescue->planned_slots = palloc0(sizeof(bool) * ProcGlobal->allProcCount);
+	rescue->planned_slots = palloc0(sizeof(bool) * count_slots());
 	forget_unmeant(policies->generation);
 	if (rescue->opened)
 		lg_rights_open(policies);
@@ -564,6 +570,37 @@ lg_rescue_consider(LgRescue *rescue, const LgSession *session)
 	}
 }
 
+/*
+ * Compare a prepared transaction with the policies in force.  It must stay where
+ * it is until the pass is over.
+ */
+void
+lg_rescue_consider_prepared(LgRescue *rescue, const LgPrepared *prepared)
+{
+	LgSession *session = palloc0(sizeof(LgSession));
+
+	session->slot = prepared->slot;
+	session->backend_type = B_INVALID;
+	session->databaseid = prepared->databaseid;
+	session->userid = prepared->userid;
+	session->state_change = prepared->prepared_at;
+	session->xid = prepared->xid;
+	for (int i = 0; i < rescue->n_in_force[LG_TARGET_PREPARED]; i++)
+	{
+		LgLocalPolicy *local = rescue->in_force[LG_TARGET_PREPARED][i];
+		LgCandidate *candidate;
+
+		if (!rescue->all && lg_rescue_is_over(local, prepared->slot, prepared->prepared_at))
+			continue;
+		candidate = add_candidate(rescue, local, session);
+		candidate->prepared = prepared;
+		candidate->since = prepared->prepared_at;
+		candidate->facts.session = NULL; /* what policies ask of sessions is not asked of it */
+		candidate->facts.gid = prepared->gid;
+		candidate->facts.prepared_at = prepared->prepared_at;
+	}
+}
+
 /* Is the waiter's statement DDL that holds up a queue? */
 static bool
 holds_up_queue(const LgLockGraph *graph, const LgLockWaiter *waiter)
@@ -670,7 +707,8 @@ add_graph_facts(LgRescue *rescue, LgCandidate *candidate)
 	int index = graph != NULL ? graph->node_of_slot[candidate->session->slot] : -1;
 	const LgLockNode *node;
 
-	if (index < 0 || graph->nodes[index].pid != candidate->session->pid)
+	if (index < 0 || graph->nodes[index].pid != candidate->session->pid ||
+		(candidate->prepared != NULL && graph->nodes[index].xid != candidate->prepared->xid))
 		return;
 	node = &graph->nodes[index];
 	candidate->node = index;
@@ -732,8 +770,11 @@ add_costly_facts(LgCandidate *candidate)
 {
 	const LgSession *session = candidate->session;
 	LgFacts *facts = &candidate->facts;
-	LgSessionTexts *texts = ((KeptSession *) candidate->session)->texts;
+	LgSessionTexts *texts;
 
+	if (candidate->prepared != NULL)
+		return; /* nobody is there who has any */
+	texts = ((KeptSession *) candidate->session)->texts;
 	if (texts == NULL)
 	{
 		texts = ((KeptSession *) candidate->session)->texts = palloc(sizeof(LgSessionTexts));

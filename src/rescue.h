@@ -10,6 +10,7 @@
 #include "limits.h"
 #include "lock_graph.h"
 #include "policies.h"
+#include "prepared.h"
 #include "utils/hsearch.h"
 
 /* Why a policy does nothing now. */
@@ -43,8 +44,8 @@ typedef struct LgPolicyState
 } LgPolicyState;
 
 /*
- * The ledger entry of a policy and a session's episode.  Written and read only
- * by whoever makes a pass.
+ * The ledger entry of a policy and an episode of a session, or a prepared
+ * transaction.  Written and read only by whoever makes a pass.
  */
 typedef struct LgEpisodeMark
 {
@@ -76,13 +77,16 @@ typedef struct LgLastWait
 typedef struct LgCandidate
 {
 	LgLocalPolicy *local;
-	LgSession *session;
-	int node; /* in the graph; -1 = none */
+	LgSession *session;			/* of a prepared transaction: its slot, xid, database and role */
+	const LgPrepared *prepared; /* NULL for a session */
+	uint64 entry;				/* in the ledger, once there is one; 0 = none */
+	int node;					/* in the graph; -1 = none */
 	LgFacts facts;
 	TimestampTz since; /* the age's start, as it is: names the episode */
 	LgWhy why;
 	bool repeat;	/* hit before in this episode, and dealt with */
 	bool rehearsal; /* nothing is to be done for real */
+	bool dooms;		/* it is to be rolled back as soon as the pass is over */
 } LgCandidate;
 
 /* One pass over the policies. */
@@ -120,6 +124,7 @@ extern Size lg_last_waits_size(void);
 extern LgRescue *lg_rescue_begin(LgTime now, LgLocalPolicies *policies,
 								 const LgLockGraph *collected, LgLocalPolicy *only, bool all);
 extern void lg_rescue_consider(LgRescue *rescue, const LgSession *session);
+extern void lg_rescue_consider_prepared(LgRescue *rescue, const LgPrepared *prepared);
 extern void lg_rescue_decide(LgRescue *rescue);
 extern LgPolicyState *lg_rescue_state(const LgLocalPolicy *local);
 extern LgEpisodeMark *lg_rescue_mark(const LgLocalPolicy *local, int slot);

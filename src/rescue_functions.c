@@ -12,10 +12,12 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -32,6 +34,7 @@
 #include "settings.h"
 #include "shared.h"
 #include "texts.h"
+#include "visits.h"
 
 PG_FUNCTION_INFO_V1(pg_lifeguard_preview_policy);
 PG_FUNCTION_INFO_V1(pg_lifeguard_run_policy);
@@ -47,6 +50,8 @@ typedef struct Verdict
 	Oid userid;
 	TimestampTz backend_start;
 	uint64 entry; /* in the ledger; 0 = none */
+	const LgPrepared *prepared;
+	bool acts; /* the policy may act on it */
 	const char *verdict;
 	const char *why;
 } Verdict;
@@ -61,6 +66,8 @@ typedef struct Order
 	bool found;
 	int n;
 	Verdict *verdicts;
+	int n_prepared;
+	LgPrepared *prepared;
 } Order;
 
 /* What a policy does to those it hits. */
@@ -76,13 +83,16 @@ copy_verdict(Order *order, const LgRescue *rescue, const LgCandidate *candidate)
 	Verdict *verdict = &order->verdicts[order->n++];
 	const LgEpisodeMark *mark = lg_rescue_mark(candidate->local, candidate->session->slot);
 
+	verdict->prepared = candidate->prepared;
 	verdict->pid = candidate->session->pid;
 	verdict->userid = candidate->session->userid;
 	verdict->backend_start = candidate->session->backend_start;
+	verdict->acts = candidate->why == LG_WHY_HIT || candidate->why == LG_WHY_OVER_LIMIT;
 	verdict->verdict = candidate->why == LG_WHY_HIT ? word_hit(candidate) : "spared";
 	verdict->why = lg_policy_describe(&candidate->local->policy, &candidate->facts, &rescue->server,
 									  candidate->why);
-	if (order->act && candidate->why == LG_WHY_HIT && mark->since == candidate->since)
+	if (order->act && candidate->prepared == NULL && candidate->why == LG_WHY_HIT &&
+		mark->since == candidate->since)
 		verdict->entry = mark->entry;
 }
 
@@ -122,8 +132,10 @@ make_pass(LgTime now, void *arg)
 	rescue->server.ages_count_from = lg_collector_ages_count_from(now);
 	while (lg_sessions_next(&scan, &session))
 		lg_rescue_consider(rescue, &session);
+	for (int i = 0; i < order->n_prepared; i++)
+		lg_rescue_consider_prepared(rescue, &order->prepared[i]);
 	lg_rescue_decide(rescue);
-	if (order->act)
+	if (order->act && only->policy.target != LG_TARGET_PREPARED)
 		lg_carry_out(rescue);
 
 	pass = MemoryContextSwitchTo(order->context);
@@ -170,7 +182,10 @@ add_verdict(LgRows *rows, const Verdict *verdict)
 
 	lg_rows_begin_row(rows);
 	lg_rows_add_pid(rows, verdict->pid);
-	lg_rows_add_null(rows); /* gid */
+	lg_rows_add_text(rows,
+					 verdict->prepared != NULL
+						 ? lg_texts_to_local(verdict->prepared->gid, verdict->prepared->databaseid)
+						 : NULL);
 	lg_rows_add_time(rows, may_see ? verdict->backend_start : 0);
 	if (verdict->entry != 0 && lg_ledger_copy(verdict->entry, &entry))
 		lg_rows_add_text(rows, entry.outcome);
@@ -202,12 +217,105 @@ watch(const Order *order)
 		for (int i = 0; i < order->n && !open; i++)
 			open = order->verdicts[i].entry != 0 &&
 				   lg_ledger_copy(order->verdicts[i].entry, &entry) &&
-				   strcmp(entry.outcome, "signalled") == 0;
+				   lg_ledger_is_open(entry.outcome);
 		if (!open || lg_clock_read(CLOCK_MONOTONIC) - began > LONGEST_WATCH)
 			return;
 		pause_for(ms);
 		ms = Min(ms * 2, 50);
 	}
+}
+
+/* All prepared transactions, if the policy is about them. */
+static void
+read_prepared(Order *order)
+{
+	LgLocalPolicy *local = lg_policies_find(lg_policies_get(), order->name);
+
+	if (local == NULL || local->policy.target != LG_TARGET_PREPARED)
+		return;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	order->prepared = lg_prepared_read(InvalidOid, &order->n_prepared);
+	PopActiveSnapshot();
+}
+
+/* Which databases those are in that the policy may act on, each once. */
+static int
+list_databases(const Order *order, Oid *databases)
+{
+	int n = 0;
+
+	for (int i = 0; i < order->n; i++)
+	{
+		Oid databaseid = order->verdicts[i].prepared->databaseid;
+		bool known = !order->verdicts[i].acts;
+
+		for (int j = 0; j < n && !known; j++)
+			known = databases[j] == databaseid;
+		if (!known && n < LG_MAX_ORDER_VISITS)
+			databases[n++] = databaseid;
+	}
+	return n;
+}
+
+/* What the visitor has recorded.  Makes a pass of its own, for marks belong to passes. */
+static void
+find_entries(LgTime now, void *arg)
+{
+	Order *order = arg;
+	LgLocalPolicy *local = lg_policies_find(lg_policies_get(), order->name);
+
+	for (int i = 0; local != NULL && i < order->n; i++)
+	{
+		const LgPrepared *prepared = order->verdicts[i].prepared;
+		const LgEpisodeMark *mark = lg_rescue_mark(local, prepared->slot);
+
+		order->verdicts[i].entry =
+			order->verdicts[i].acts && mark->since == prepared->prepared_at ? mark->entry : 0;
+		if (order->verdicts[i].acts && order->verdicts[i].entry == 0)
+			order->verdicts[i].verdict = "not visited";
+	}
+}
+
+static void
+cancel_order(int code, Datum arg)
+{
+	lg_visits_cancel_order();
+}
+
+/* Place the order as soon as nobody else's is open, and wait for its end, 5 s in all. */
+static void
+await_visits(const Order *order)
+{
+	int64 began = lg_clock_read(CLOCK_MONOTONIC);
+	Oid databases[LG_MAX_ORDER_VISITS];
+	int n = list_databases(order, databases);
+	uint64 number = 0;
+
+	while (n > 0 && lg_clock_read(CLOCK_MONOTONIC) - began < LONGEST_WATCH)
+	{
+		if (number == 0)
+		{
+			number = lg_visits_place_order(order->name, order->rehearse, databases, n);
+			if (number != 0)
+				lg_collector_wake();
+		}
+		else if (!lg_visits_order_is_open(number))
+			return;
+		pause_for(5);
+	}
+}
+
+/* Let the visitor act, who alone can be in all those databases. */
+static void
+send_visitors(Order *order)
+{
+	PG_ENSURE_ERROR_CLEANUP(cancel_order, (Datum) 0);
+	{
+		await_visits(order);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(cancel_order, (Datum) 0);
+	lg_visits_cancel_order();
+	lg_collector_run_alone(find_entries, order);
 }
 
 static Datum
@@ -224,6 +332,7 @@ run(FunctionCallInfo fcinfo, bool act)
 	order.rehearse = !act || PG_ARGISNULL(1) || PG_GETARG_BOOL(1);
 	lg_rows_begin(&rows, fcinfo);
 	wait_for_publication();
+	read_prepared(&order);
 	lg_collector_run_alone(make_pass, &order);
 	if (!order.found)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -231,7 +340,9 @@ run(FunctionCallInfo fcinfo, bool act)
 						errdetail("It is not among the policies that have been published."),
 						errhint("lifeguard.policy_status shows those that are; a new one is "
 								"published within a second of COMMIT.")));
-	if (act)
+	if (act && order.n_prepared > 0)
+		send_visitors(&order);
+	else if (act)
 		watch(&order);
 	for (int i = 0; i < order.n; i++)
 	{

@@ -25,6 +25,7 @@
 #include "pending.h"
 #include "settings.h"
 #include "shared.h"
+#include "visits.h"
 
 #define TRANCHE_NAME "pg_lifeguard"
 
@@ -49,7 +50,8 @@ lay_out(char *base)
 	Size stalls = add_size(marks, lg_episode_marks_size());
 	Size last_waits = add_size(stalls, lg_stalls_size());
 	Size pendings = add_size(last_waits, lg_last_waits_size());
-	Size end = add_size(pendings, lg_pending_size());
+	Size visits = add_size(pendings, lg_pending_size());
+	Size end = add_size(visits, lg_visits_size());
 
 	if (base != NULL)
 	{
@@ -60,6 +62,7 @@ lay_out(char *base)
 		lg_shared->stalls = (LgStall *) (base + stalls);
 		lg_shared->last_waits = (LgLastWait *) (base + last_waits);
 		lg_shared->pendings = (LgPending *) (base + pendings);
+		lg_shared->visits = (LgVisits *) (base + visits);
 	}
 	return end;
 }

@@ -86,6 +86,7 @@ typedef struct LgShared
 	struct LgStall *stalls;		   /* by connection slot; see rescue.h */
 	struct LgLastWait *last_waits; /* likewise */
 	struct LgPending *pendings;	   /* actions under way; see pending.h */
+	struct LgVisits *visits;	   /* where the visitor is wanted; guarded by lock; see visits.h */
 	Size size;
 	TimestampTz created_at; /* stands for this life of the shared memory */
 
