@@ -61,15 +61,12 @@ waiter_to_ask(const LgLockGraph *graph, const LgLockNode *node)
 static void
 describe_lock(StringInfo reason, const LgLockGraph *graph, const LgLockNode *node)
 {
-	uint8 type = graph->locks[node->contended_lock].tag.locktag_type;
-
-	if (type == LOCKTAG_TRANSACTION)
+	if (graph->locks[node->contended_lock].tag.locktag_type == LOCKTAG_TRANSACTION)
 		appendStringInfoString(reason, "; the lock is on a row or key that its transaction has "
 									   "written or locked");
 	else
-		appendStringInfo(reason, "; the lock (%s) is held as %s and awaited as %s",
-						 type <= LOCKTAG_LAST_TYPE ? LockTagTypeNames[type] : "unknown",
-						 strongest_mode(node->held), strongest_mode(node->awaited));
+		appendStringInfo(reason, "; %s held, %s awaited", strongest_mode(node->held),
+						 strongest_mode(node->awaited));
 }
 
 /* Whom the candidate blocks, and on what. */
