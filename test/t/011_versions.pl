@@ -42,14 +42,20 @@ $waiter->send('SELECT FROM till');
 ok($session->poll('SELECT count(*) = 1 FROM lifeguard.lock_waits'), 'somebody waits');
 is($session->query("SELECT lifeguard.cancel_session($holder->{pid}, 'nothing runs')"),
 	'spared: nothing to cancel', 'an entry in the ledger');
+$session->query("SELECT lifeguard.create_policy('watch', 'idle in transaction', '1 h')");
+ok($session->poll("SELECT count(*) = 1 FROM lifeguard.preview_policy('watch') WHERE pid = $holder->{pid}"),
+	'a policy that means somebody');
+my %arguments = (
+	pg_lifeguard_read_lock_graph => ['part text, ', "'waits'"],
+	pg_lifeguard_preview_policy => ['name text, ', "'watch'"],
+	pg_lifeguard_run_policy => ['name text, rehearse boolean, ', "'watch', true"]);
 foreach my $function (@functions)
 {
 	my ($symbol, $n) = split / /, $function;
 
 	foreach my $columns (2, $n - 1, $n + 1, 100)
 	{
-		my $in = $symbol eq 'pg_lifeguard_read_lock_graph' ? 'part text, ' : '';
-		my $argument = $in ? "'waits'" : '';
+		my ($in, $argument) = @{ $arguments{$symbol} // ['', ''] };
 		$session->query("DROP FUNCTION IF EXISTS impostor");
 		$session->query("CREATE FUNCTION impostor($in"
 			  . join(', ', map { "OUT c$_ text" } 1 .. $columns)
