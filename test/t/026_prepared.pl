@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-my $node = lg_server('prepared', conf => <<'END');
+my $node = lg_server('prepared', init => { allows_streaming => 1 }, conf => <<'END');
 max_prepared_transactions = 40
 log_line_prefix = '%m [%p] '
 log_min_messages = debug1
@@ -251,6 +251,43 @@ sub verdicts
 	$waiter->close;
 }
 
+# --- two policies on one; somebody who is just finishing it
+{
+	my @policies;
+
+	prepare($clerk, 'both-1');
+	@policies = (policy('{both-%}', enabled => 'false'), policy('{both-%}', enabled => 'false'));
+	$boss->query("UPDATE lifeguard.policy SET enabled = true WHERE name IN ('$policies[0]', '$policies[1]')");
+	gone_by('both-1', 'two policies on one');
+	is(ledger('both-1', q(string_agg(regexp_replace(outcome, '\d+', 'N'), ', ' ORDER BY outcome))),
+		'already acted on, rolled back in N ms', 'one of them acts');
+	drop_policy($_) foreach @policies;
+
+	# a COMMIT PREPARED that waits for a standby has the transaction, which still looks prepared
+	prepare($clerk, 'busy-1');
+	lg_configure($boss, synchronous_standby_names => 'nobody');
+	$boss->poll("SELECT current_setting('synchronous_standby_names') = 'nobody'");
+	$boss->query('SET synchronous_commit = local');
+	$clerk->send("COMMIT PREPARED 'busy-1'");
+	$boss->poll("SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = " . $clerk->pid);
+	@policies = policy('{busy-%}');
+	ledger_says('busy-1', 'spared: somebody else is finishing it', 'whom somebody finishes is left to him');
+	is($clerk->answer(0.1), undef, 'who waits on');
+	ok($boss->poll("SELECT repeats > 1 FROM lifeguard.ledger WHERE gid = 'busy-1'"), 'it is tried again');
+	{
+		my $other = LgSession->new($node, user => 'clerk');
+		$other->query('SET synchronous_commit = local');
+		prepare($other, 'busy-2');
+		gone_by('busy-2', 'a rollback waits for no standby');
+		$other->close;
+	}
+	lg_configure($boss, synchronous_standby_names => '');
+	my $answer = $clerk->answer;
+	ok($answer && !$answer->{error}, 'its COMMIT PREPARED succeeds in the end');
+	drop_policy($_) foreach @policies;
+	$boss->query('RESET synchronous_commit');
+}
+
 # --- limits
 {
 	my $policy;
@@ -319,7 +356,8 @@ sub verdicts
 				# the gid is always the same: another transaction under it is not to be hit for it
 				$session->query("BEGIN; INSERT INTO race VALUES ('race-$i')");
 				$racer->{began} = time;
-				$session->query("PREPARE TRANSACTION 'race-$i'");
+				# refused while the last one of that gid is being rolled back
+				$session->error_of("PREPARE TRANSACTION 'race-$i'") and next;
 				$racer->{until} = time + ($i < 2 ? 0.4 + rand 0.5 : rand 0.02);
 			}
 			elsif (time >= $racer->{until})
@@ -369,8 +407,7 @@ sub verdicts
 			$lost{ $racer->{prepared} }++
 			  if $racer->{prepared} && $session->error_of("COMMIT PREPARED 'swap-$i'");
 			$session->query('BEGIN; SELECT pg_current_xact_id()');
-			$session->query("PREPARE TRANSACTION 'swap-$i'");
-			$racer->{prepared} =
+			$racer->{prepared} = $session->error_of("PREPARE TRANSACTION 'swap-$i'") ? '' :
 			  $session->query("SELECT prepared FROM pg_prepared_xacts WHERE gid = 'swap-$i'");
 		}
 	}
