@@ -101,7 +101,7 @@ lg_define($boss,
 	blocker => { target => 'blocker', min_blocked => 1 },
 	'active blocker' => { target => 'blocker', action => 'cancel' },
 	waiter => { target => 'waiter', action => 'cancel' },
-	'queued ddl' => { target => 'queued ddl', action => 'cancel', min_blocked => 2 },
+	'queued ddl' => { target => 'queued ddl', action => 'cancel' },
 	'stalled client' => { target => 'stalled client' })
   or BAIL_OUT('policies are not published');
 

@@ -84,6 +84,7 @@ my %harm = (min_duration => '0 s', applications => ['h'], enabled => 'f');
 my $hour = $boss->query("SELECT extract(hour FROM now() AT TIME ZONE 'UTC')::int");
 my ($next_hour, $far_hour) = (($hour + 1) % 24, ($hour + 12) % 24);
 lg_define($boss,
+	'horizon 1' => { %harm, min_horizon_age => 1 },
 	'horizon 5' => { %harm, min_horizon_age => 5 },
 	'horizon 6' => { %harm, min_horizon_age => 6 },
 	'blocked 3' => { %harm, min_blocked => 3 },
@@ -121,7 +122,8 @@ $s{none} = client('h', done => 'BEGIN; SELECT 1');
 $boss->query('SELECT txid_current()') foreach 1 .. 2;
 lg_grown_old($boss);
 my $horizon = 'it does not hold the horizon back, or not so far';
-is(preview('horizon 5', %s), "newer: $horizon, none: $horizon, old", 'min_horizon_age: who holds it back, and so far');
+is(preview('horizon 1', %s), "newer: $horizon, none: $horizon, old", 'min_horizon_age: only who holds it back');
+is(preview('horizon 5', %s), "newer: $horizon, none: $horizon, old", 'min_horizon_age: and so far');
 is(preview('horizon 6', %s), "newer: $horizon, none: $horizon, old: $horizon", 'min_horizon_age: not farther');
 $_->close foreach values %s;
 waits_for_slots(1);
@@ -226,11 +228,19 @@ lg_grown_old($boss);
 is(run_rows($boss, "run_policy('cooling')"), join("\n", map { $_->pid . '|t|spared|over limit' } @late), 'run_policy: limits hold');
 $_->close foreach @late;
 
-foreach my $i (1 .. 3)
-{
-	$boss->query("SELECT lifeguard.create_policy('new $i', 'idle', '1 h')");
-	is($boss->error_of("SELECT lifeguard.preview_policy('new $i')"), undef, 'a policy is found as soon as it is committed');
-}
+# what is just being read counts as not yet published
+my ($writer, $locker) = map { LgSession->new($node) } 1 .. 2;
+$writer->query("BEGIN; SELECT lifeguard.create_policy('new', 'idle', '1 h')");
+$locker->send('BEGIN; LOCK TABLE lifeguard.policy');
+lg_waits($boss, $locker);
+$writer->query('COMMIT');
+ok($boss->poll("SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'pg_lifeguard keeper' AND wait_event_type = 'Lock'"), 'the keeper waits for the table');
+ok(!$boss->send("SELECT count(*) >= 0 FROM lifeguard.preview_policy('new')")->answer(0.1), 'preview waits until a new policy is published');
+$locker->answer;
+$locker->query('COMMIT');
+my $found = $boss->answer;
+is($found->{error} ? $found->{error}{message} : $found->{rows}[0], 't', 'and finds it');
+$_->close foreach $writer, $locker;
 
 my %asks = map { $_ => LgSession->new($node, user => $_) } qw(warden clerk);
 $boss->query("SELECT lifeguard.create_policy('of warden', 'idle in transaction', '1 ms', applications => '{mine}', action => 'terminate', enabled => false, owner => 'warden', max_per_pass => 0, cooldown => '0 s')");
@@ -326,15 +336,21 @@ diag sprintf 'a new policy acted after %.0f ms', 1000 * (time - $began);
 
 lg_configure($boss, 'pg_lifeguard.sample_interval' => '60s');
 $boss->poll('SELECT pg_sleep(0.1) IS NOT NULL AND setting::int = 60000 FROM pg_settings WHERE name = \'pg_lifeguard.sample_interval\'');
+lg_drop($boss);
 $victim = client('calm', done => 'BEGIN');
 $began = time;
-lg_define($boss, calm => { min_duration => '10 ms' }, wake => { target => 'idle', connections_above => 0.4, min_duration => '50 ms' });
+lg_define($boss, calm => { min_duration => '10 ms' });
 $answer = $victim->answer(15);
 is($answer && $answer->{error}{sqlstate}, '57P01', 'and does not wait for sample_interval');
 diag sprintf 'it acted after %.0f ms', 1000 * (time - $began);
 
-my @crew = map { client('wake') } 1 .. 10;
+# a limit in time would make it look more often
+lg_drop($boss);
+lg_define($boss, wake => { target => 'idle', connections_above => 0.4, min_duration => '0 s' });
+my @crew = map { client('wake') } 1 .. 9;
+$boss->poll("SELECT count(*) = 9 FROM pg_stat_activity WHERE application_name = 'wake' AND state = 'idle'");
 $began = time;
+push @crew, client('wake');
 $answer = $crew[0]->answer(15);
 is($answer && $answer->{error}{sqlstate}, '57P01', 'a session that authenticates above the mark wakes the collector');
 diag sprintf 'the collector acted after %.0f ms', 1000 * (time - $began);
