@@ -101,7 +101,8 @@ proof_of(const LgSession *victim, const LgFacts *facts, LgTarget target)
 			proof.state_change = victim->state_change;
 			break;
 		case LG_TARGET_ACTIVE:
-			proof.query_start = victim->query_start;
+			proof.query_start = victim->query_start; /* stays when the statement ends */
+			proof.state_change = victim->state_change;
 			break;
 		case LG_TARGET_TRANSACTION:
 			proof.xact_start = victim->xact_start;
@@ -109,6 +110,7 @@ proof_of(const LgSession *victim, const LgFacts *facts, LgTarget target)
 		case LG_TARGET_WAITER:
 		case LG_TARGET_QUEUED_DDL:
 			proof.query_start = victim->query_start;
+			proof.state_change = victim->state_change;
 			proof.wait_start = facts->wait_start;
 			break;
 		case LG_TARGET_PREPARED:
