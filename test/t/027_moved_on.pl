@@ -328,14 +328,17 @@ $node->stop;
 
 # By the server's log: what came last from a session before its end was its first statement.
 my %last;
-my $late = 0;
+my ($seen, $late) = (0, 0);
 foreach my $line (split /\n/, slurp_file($node->logfile))
 {
-	next unless $line =~ /^\S+ \S+ \S+ \[(\d+)\] (LOG|FATAL):  (.*)/;
-	my ($pid, $level, $text) = ($1, $2, $3);
+	next unless $line =~ /^\S+ \S+ \S+ \[(\d+)\] (?:LOG|DETAIL):  (.*)/;
+	my ($pid, $text) = ($1, $2);
 	$last{$pid} = $text if $text =~ /^statement: /;
-	$late++ if $level eq 'FATAL' && $text =~ /terminating connection due to administrator command/ && ($last{$pid} // '') !~ /first/;
+	next unless $text =~ /^pg_lifeguard acted on this session/;
+	$seen++;
+	$late++ if ($last{$pid} // '') !~ /first/;
 }
+cmp_ok($seen, '>=', $kills, 'each is in the log');
 is($late, 0, 'nor after its next statement had begun');
 is(lg_log_complaints($node), '', 'nothing bad in the log');
 
