@@ -30,6 +30,7 @@
 #include "actions.h"
 #include "clock.h"
 #include "shared.h"
+#include "test_point.h"
 
 #define ABANDONED (30 * USECS_PER_SEC)
 
@@ -134,6 +135,7 @@ lg_actions_signal(LgActing *acting, const LgProof *proof, const LgReason *reason
 		return;
 	}
 	write_note(note, acting, proof, reason, now);
+	LG_TEST_POINT("before proof");
 
 	/*
 	 * Exit removes a process from the ProcArray, under the lock exclusively,
@@ -150,6 +152,7 @@ lg_actions_signal(LgActing *acting, const LgProof *proof, const LgReason *reason
 	{
 		pg_write_barrier();
 		pg_atomic_write_u32(&note->state, LG_NOTE_NEXT(acting->claim, LG_NOTE_ARMED));
+		LG_TEST_POINT("between proof and signal");
 		sent = kill(proof->pid, SIGUSR2) == 0;
 		acting->progress = sent ? LG_PROGRESS_PENDING : LG_PROGRESS_GONE;
 	}

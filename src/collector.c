@@ -52,6 +52,8 @@
 #define PASS_MEMORY (1024 * 1024)			 /* bytes that a process keeps for its passes */
 #define LATENESS_LIMIT (5 * USECS_PER_SEC)	 /* of a pass */
 
+static uint64 decided_generation; /* of the policies in this process's last pass */
+
 /*
  * Ask the postmaster for the worker.  Only while preloading.  Under binary
  * upgrade nothing may run that is not the server's own.
@@ -225,6 +227,7 @@ turn(LgTime now, void *arg)
 	graph = lg_lock_graph_collect();
 	if (graph != NULL)
 		gauge_locks(graph, &found);
+	decided_generation = lg_policies_generation();
 	rescue = lg_rescue_begin(now, lg_policies_get(), graph, NULL, false);
 	while (lg_sessions_next(&scan, &session))
 	{
@@ -377,7 +380,10 @@ nap(int64 due, uint32 wait_event)
 	ResetLatch(MyLatch);
 }
 
-/* When a pass has to be made: as planned, or at once because somebody asks; 0 = not by itself. */
+/*
+ * When a pass has to be made: as planned, or at once because somebody asks or
+ * other policies are in force; 0 = not by itself.
+ */
 static int64
 pass_due(void)
 {
@@ -387,7 +393,8 @@ pass_due(void)
 		return 0;
 	if (lg_shared->beat.last_pass.mono == 0)
 		return lg_clock_read(CLOCK_MONOTONIC);
-	if (pg_atomic_read_u32(&lg_shared->pass_wanted) != 0)
+	if (pg_atomic_read_u32(&lg_shared->pass_wanted) != 0 ||
+		decided_generation != lg_policies_generation())
 		due = sooner(due, lg_shared->beat.last_pass.mono + SHORTEST_INTERVAL * LG_USECS_PER_MSEC);
 	return due;
 }

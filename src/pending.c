@@ -133,6 +133,7 @@ proof_of(const LgSession *victim, const LgFacts *facts, LgTarget target)
 		case LG_TARGET_WAITER:
 		case LG_TARGET_QUEUED_DDL:
 			proof.query_start = victim->query_start;
+			proof.state_change = victim->state_change;
 			proof.wait_start = facts->wait_start;
 			break;
 		case LG_TARGET_PREPARED:

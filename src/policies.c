@@ -276,8 +276,12 @@ make_copy(void)
 	return copy;
 }
 
-static uint64
-published_generation(void)
+/*
+ * Which set is published: it grows with every change.  Takes policies_lock,
+ * shared, for a moment.
+ */
+uint64
+lg_policies_generation(void)
 {
 	uint64 generation;
 
@@ -305,7 +309,7 @@ lg_policies_get(void)
 
 	if (lg_shared == NULL)
 		return &none;
-	if (copy != NULL && copy->generation == published_generation() && zone_of_log == log_timezone)
+	if (copy != NULL && copy->generation == lg_policies_generation() && zone_of_log == log_timezone)
 		return copy;
 
 	/* on an error the old copy stays, and this context goes with the caller's */

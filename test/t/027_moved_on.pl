@@ -1,0 +1,345 @@
+# Victims that move on at the last moment are spared, and nobody is hit or told
+# in their place.  The moments are held by a test build of the library; then
+# many sessions move on by themselves.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use Cwd;
+use LgTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(time usleep);
+
+# --- a library that can be held
+my $build = PostgreSQL::Test::Utils::tempdir;
+{
+	local %ENV = %ENV;
+	delete @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES)};
+	chomp(my $pg_config = `which pg_config`);
+	my $said = `cp -r src extension Makefile pg_lifeguard.control '$build' && cd '$build' && rm -f src/*.o && make -s with_llvm=no PG_CONFIG='$pg_config' COPT='-DLG_TEST -Werror' pg_lifeguard.so 2>&1`;
+	ok($? == 0, 'a test build') or BAIL_OUT($said);
+}
+
+my $node = lg_server('moved', conf => <<'END');
+max_connections = 12
+superuser_reserved_connections = 0
+log_line_prefix = '%m [%p] '
+log_statement = all
+jit = off
+deadlock_timeout = 1h
+pg_lifeguard.fast_interval = 50ms
+pg_lifeguard.max_actions_per_minute = 0
+END
+# the functions of this server are to come from there, too
+$node->safe_psql('postgres', q{UPDATE pg_proc SET probin = 'pg_lifeguard' WHERE probin = '$libdir/pg_lifeguard'});
+$node->append_conf('postgresql.conf', "dynamic_library_path = '$build:\$libdir'");
+$node->restart;
+my $boss = LgSession->new($node);
+$boss->query($_) foreach split /;\n/, <<'END';
+CREATE TABLE till (id int);
+INSERT INTO till VALUES (1);
+GRANT ALL ON till TO PUBLIC;
+CREATE ROLE clerk LOGIN;
+CREATE ROLE porter LOGIN
+END
+
+sub policy
+{
+	my ($name, %columns) = @_;
+	my %all = (
+		min_duration => '200 ms', action => 'terminate', roles => '{clerk}',
+		max_per_pass => 0, max_per_minute => 0, cooldown => '0', %columns);
+
+	$boss->query("SELECT lifeguard.create_policy('$name', "
+		  . join(', ', map { "$_ => '$all{$_}'" } sort keys %all) . ')');
+	$boss->poll("SELECT count(*) = 1 FROM lifeguard.policy_status WHERE name = '$name'") or die;
+	return;
+}
+
+sub drop
+{
+	my ($name) = @_;
+	$boss->query("SELECT lifeguard.drop_policy('$name')");
+	$boss->poll("SELECT count(*) = 0 FROM lifeguard.policy_status WHERE name = '$name'") or die;
+	return;
+}
+
+# Hold whoever comes to that point; wait until somebody has; let him go.
+my $folder = $node->data_dir . '/lg_test';
+mkdir $folder;
+sub hold
+{
+	my ($point) = @_;
+	unlink "$folder/$point.reached";
+	append_to_file("$folder/$point", '');
+	return;
+}
+
+sub is_held
+{
+	my ($point) = @_;
+	my $deadline = time + 15;
+	usleep(1000) while !-e "$folder/$point.reached" && time < $deadline;
+	return -e "$folder/$point.reached";
+}
+
+sub let_go
+{
+	my ($point) = @_;
+	unlink "$folder/$point";
+	return;
+}
+
+sub comes_out
+{
+	my ($pid, $outcome) = @_;
+	return $boss->poll("SELECT count(*) = 1 FROM lifeguard.ledger WHERE pid = $pid AND outcome LIKE '$outcome'");
+}
+
+# An error of the user's own carries nothing of ours.
+sub is_untold
+{
+	my ($session, $name) = @_;
+	$session->error_of('ROLLBACK');
+	$session->query("SET statement_timeout = '20ms'");
+	my $error = $session->error_of('SELECT pg_sleep(10)');
+	is("$error->{sqlstate} " . ($error->{detail} // 'none'), '57014 none', "$name: told nothing");
+	$session->query('SET statement_timeout = 0');
+	return;
+}
+
+# What begins the episode, how it ends (all in one, or sent and not waited for),
+# under which target.
+my %moves = (
+	'ends its transaction' => { target => 'idle in transaction', begin => 'BEGIN; SELECT 1', move => 'COMMIT' },
+	'begins another' => { target => 'idle in transaction', begin => 'BEGIN; SELECT 1', move => 'COMMIT; BEGIN; SELECT 1' },
+	'goes on in it' => { target => 'idle in transaction', begin => 'BEGIN; SELECT 1', move => 'SELECT 1' },
+	'ends a longer one' => { target => 'transaction', begin => 'BEGIN; SELECT 1', move => 'COMMIT' },
+	'begins another long one' => { target => 'transaction', begin => 'BEGIN; SELECT 1', move => 'COMMIT; BEGIN; SELECT 1' },
+	'is idle no more' => { target => 'idle', begin => 'SELECT 1', move => 'SELECT 2' },
+	'commits what it wrote' => { target => 'idle in transaction', begin => 'BEGIN; INSERT INTO till VALUES (2)', send => 'COMMIT' },
+	'runs another statement' => { target => 'active', begin_send => 'SELECT pg_sleep(0.6)', answered => 1, send => 'SELECT pg_sleep(0.3)' },
+	'ends its statement' => { target => 'active', begin_send => 'SELECT pg_sleep(0.6)', answered => 1 },
+	'ends what is to be cancelled' => { target => 'active', action => 'cancel', begin_send => 'SELECT pg_sleep(0.6)', answered => 1 },
+	'has its lock' => {
+		target => 'waiter', action => 'cancel', begin_send => 'BEGIN; LOCK TABLE till; SELECT pg_sleep(0.3)', lock => 1
+	});
+foreach my $point ('before proof', 'between proof and signal')
+{
+	foreach my $name (sort keys %moves)
+	{
+		my $case = $moves{$name};
+		my $locker;
+		if ($case->{lock})
+		{
+			$locker = LgSession->new($node);
+			$locker->query('BEGIN; LOCK TABLE till IN SHARE MODE');
+		}
+		policy('p', target => $case->{target}, action => $case->{action} // 'terminate');
+		my $victim = LgSession->new($node, user => 'clerk');
+		hold($point);
+		$victim->query($case->{begin}) if $case->{begin};
+		$victim->send($case->{begin_send}) if $case->{begin_send};
+		ok(is_held($point), "$point, $name: held");
+		is($boss->query("SELECT outcome FROM lifeguard.ledger WHERE pid = ${\$victim->pid}"), 'signalled', "$point, $name: its entry is there");
+		if ($case->{answered})
+		{
+			is($victim->answer->{error}, undef, "$point, $name: its statement ends");
+		}
+		$victim->query($case->{move}) if $case->{move};
+		if ($locker)
+		{
+			$locker->query('COMMIT');
+			$boss->poll("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = ${\$victim->pid}") or die;
+		}
+		if ($case->{send})
+		{
+			$victim->send($case->{send});
+			$boss->poll("SELECT query = '$case->{send}' FROM pg_stat_activity WHERE pid = ${\$victim->pid}") or die;
+		}
+
+		# by then no other episode may have become a victim of its own
+		$boss->send("SELECT lifeguard.drop_policy('p')");
+		let_go($point);
+		$boss->answer;
+		ok($boss->poll("SELECT count(*) > 0 FROM lifeguard.ledger WHERE pid = ${\$victim->pid} AND outcome = 'spared: it moved on'"), "$point, $name: spared");
+		$boss->poll("SELECT count(*) = 0 FROM lifeguard.policy_status") or die;
+		if ($case->{send} || $locker)
+		{
+			is($victim->answer->{error}, undef, "$point, $name: and not disturbed");
+		}
+		is_untold($victim, "$point, $name");
+		$victim->close;
+		$locker->close if $locker;
+	}
+}
+
+# --- it goes, and another session takes its slot: the only one there is
+policy('p', target => 'idle in transaction');
+my @fill;
+while (1)
+{
+	my $session = LgSession->new($node, user => 'porter', refused_ok => 1);
+	last if $session->{refused};
+	push @fill, $session;
+}
+(pop @fill)->close;
+foreach my $point ('before proof', 'between proof and signal')
+{
+	my $victim;
+	for (1 .. 200)    # until the place is free
+	{
+		$victim = LgSession->new($node, user => 'clerk', refused_ok => 1);
+		last if !$victim->{refused};
+		usleep(10_000);
+	}
+	hold($point);
+	$victim->query('BEGIN; SELECT 1');
+	ok(is_held($point), "$point, slot: held");
+	$victim->close;
+	my $next;
+	if ($point eq 'before proof')
+	{
+		$boss->poll("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ${\$victim->pid}") or die;
+		$next = LgSession->new($node, user => 'porter');
+		$next->query('BEGIN; SELECT 1');
+		let_go($point);
+	}
+	else
+	{
+		# its PID and slot are its own until the signal is out
+		usleep(200_000);
+		is(kill(0 => $victim->pid), 1, 'it cannot go so fast');
+		let_go($point);
+		ok(comes_out($victim->pid, 'spared: it moved on'), "$point, slot: spared");
+		$boss->poll("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ${\$victim->pid}") or die;
+		$next = LgSession->new($node, user => 'porter');
+		$next->query('BEGIN; SELECT 1');
+	}
+	ok(comes_out($victim->pid, 'spared: it moved on'), "$point, slot: spared");
+	is($next->query('SELECT 1'), '1', 'the next one lives');
+	kill USR2 => $next->pid;
+	is($next->query('SELECT 2'), '2', 'a stray signal is nothing to it');
+	is_untold($next, "$point, slot");
+	$boss->query("SELECT pg_terminate_backend(${\$next->pid})");
+	my $error = $next->answer->{error};
+	is("$error->{sqlstate} " . ($error->{detail} // 'none') . ' ' . ($error->{hint} // 'none'), '57P01 none none', 'nor with an end by hand');
+	$next->close;
+	$boss->poll("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ${\$next->pid}") or die;
+}
+
+# an armed note whose session is gone is no obstacle, and no word to the next
+my $victim = LgSession->new($node, user => 'clerk');
+$victim->query('BEGIN; SELECT 1');
+ok(comes_out($victim->pid, 'terminated in %'), 'the slot works');
+like($victim->answer->{error}{detail} // '', qr/under policy "p"/, 'and its session is told');
+$victim->close;
+$_->close foreach @fill;
+drop('p');
+is($boss->query("SELECT count(*) FROM lifeguard.ledger WHERE outcome LIKE 'terminated%' AND usename <> 'clerk'"), '0', 'nobody else was hit');
+$boss->close;
+$node->stop;
+is(lg_log_complaints($node, allow => qr/there is (?:no|already a) transaction in progress/), '', 'nothing bad in the log');
+
+# --- sessions that move on by themselves, around the limit
+$node = lg_server('moving', conf => <<'END');
+max_connections = 40
+log_line_prefix = '%m [%p] '
+log_statement = all
+pg_lifeguard.max_actions_per_minute = 0
+END
+$boss = LgSession->new($node);
+$boss->query('CREATE ROLE clerk LOGIN');
+my $limit = 0.3;
+policy('p', target => 'idle in transaction', min_duration => '300 ms');
+my @movers;
+my ($below, $steps, $wrong) = (0, 0, '');
+my @ended;
+
+# A step is a transaction, a pause, and its end; $since: when it was begun at the latest.
+sub begin_step
+{
+	my ($mover) = @_;
+	if (!$mover->{session})
+	{
+		$mover->{session} = LgSession->new($node, user => 'clerk');
+	}
+	$mover->{begun} = time;
+	$mover->{session}->send('BEGIN; SELECT 1 /* first */');
+	$mover->{phase} = 'begin';
+	return;
+}
+push @movers, {} foreach 1 .. 20;
+begin_step($_) foreach @movers;
+my $end = time + ($ENV{LG_LONG} ? 60 : 10);
+my $after = $end + 5;
+while (time < $after && grep { $_->{phase} ne 'done' } @movers)
+{
+	foreach my $mover (@movers)
+	{
+		next if $mover->{phase} eq 'done';
+		my $answer = $mover->{session}->answer($mover->{phase} eq 'pause' ? 0.0001 : 0.001);
+		if ($answer && $answer->{error})
+		{
+			my $error = $answer->{error};
+			my $lasted = time - $mover->{begun};
+			$wrong .= "$error->{message}\n" if ($error->{detail} // '') !~ /under policy "p": idle in transaction for 3\d\d ms/;
+			$below++ if $lasted < $limit;
+			push @ended, $mover->{session}->pid;
+			$mover->{session}->close;
+			delete $mover->{session};
+			begin_step($mover);
+		}
+		elsif ($mover->{phase} eq 'begin' && $answer)
+		{
+			$mover->{until} = time + 0.25 + rand 0.1;
+			$mover->{phase} = 'pause';
+		}
+		elsif ($mover->{phase} eq 'pause' && time >= $mover->{until})
+		{
+			$mover->{session}->send('COMMIT /* next */');
+			$mover->{phase} = 'commit';
+		}
+		elsif ($mover->{phase} eq 'commit' && $answer)
+		{
+			$steps++;
+			if (time > $end)
+			{
+				$mover->{phase} = 'done';
+				next;
+			}
+			begin_step($mover);
+		}
+	}
+}
+my ($kills, $spared) = (scalar @ended, $boss->query("SELECT count(*) FROM lifeguard.ledger WHERE outcome = 'spared: it moved on'"));
+note "$steps went on, $kills ended, $spared spared at the last moment";
+cmp_ok($steps, '>', 100, 'many went on in time');
+cmp_ok($kills, '>', 100, 'many did not');
+is($below, 0, 'nobody was ended below the limit, by its own clock');
+is($wrong, '', 'each was told why');
+$_->{session} && $_->{session}->close foreach @movers;
+$boss->close;
+$node->stop;
+
+# By the server's log: what came last from a session before its end was its first statement.
+my %last;
+my ($seen, $late) = (0, 0);
+foreach my $line (split /\n/, slurp_file($node->logfile))
+{
+	next unless $line =~ /^\S+ \S+ \S+ \[(\d+)\] (?:LOG|DETAIL):  (.*)/;
+	my ($pid, $text) = ($1, $2);
+	$last{$pid} = $text if $text =~ /^statement: /;
+	next unless $text =~ /^pg_lifeguard acted on this session/;
+	$seen++;
+	$late++ if ($last{$pid} // '') !~ /first/;
+}
+cmp_ok($seen, '>=', $kills, 'each is in the log');
+is($late, 0, 'nor after its next statement had begun');
+is(lg_log_complaints($node), '', 'nothing bad in the log');
+
+done_testing();
