@@ -68,7 +68,7 @@ END
 	my $error = $victim->answer->{error};
 
 	is($error->{sqlstate}, '57P01', "by a $by: the job ended the session");
-	like($error->{detail}, qr/^pg_lifeguard acted on this session under policy "p": idle in transaction for \d+ ms\.$/,
+	like($error->{detail}, qr/^pg_lifeguard acted on this session under policy "p": idle in transaction for [\d.]+ m?s\.$/,
 		"by a $by: its client is told why");
 	my $ran = 'FROM cron.job_run_details d JOIN cron.job j USING (jobid)';
 	ok($boss->poll("SELECT count(DISTINCT j.jobid) = 2 $ran WHERE d.status IN ('succeeded', 'failed')"), "by a $by: both jobs ran");

@@ -102,7 +102,7 @@ foreach my $encoding (@encodings)
 {
 	my $error = $victim{$encoding}->answer->{error};
 	is($error->{sqlstate}, '57P01', "$encoding: terminated");
-	like($error->{detail}, qr/^pg_lifeguard acted on this session under policy "f\?\?r \?\?\?": idle in transaction for \d+ ms\.$/,
+	like($error->{detail}, qr/^pg_lifeguard acted on this session under policy "f\?\?r \?\?\?": idle in transaction for [\d.]+ m?s\.$/,
 		"$encoding: DETAIL is ASCII");
 	like($error->{hint}, qr/^[ -~]+$/, "$encoding: HINT is ASCII");
 }
