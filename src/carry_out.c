@@ -257,7 +257,7 @@ static uint64
 record(LgLedgerEntry *entry, const LgRescue *rescue, LgCandidate *candidate, const char *signal,
 	   const char *outcome)
 {
-	LgEpisodeMark *mark = lg_rescue_mark(candidate->local, candidate->session->slot);
+	LgEpisodeMark *mark = lg_state_mark(candidate->local, candidate->session->slot);
 
 	fill_entry(entry, rescue, candidate);
 	strlcpy(entry->signal, signal, sizeof(entry->signal));
@@ -280,11 +280,11 @@ record(LgLedgerEntry *entry, const LgRescue *rescue, LgCandidate *candidate, con
 static void
 rehearse(LgRescue *rescue, LgCandidate *candidate)
 {
-	LgPolicyState *state = lg_rescue_state(candidate->local);
+	LgPolicyState *state = lg_state_of(candidate->local);
 	LgLedgerEntry *entry = palloc(sizeof(LgLedgerEntry));
 
 	(void) record(entry, rescue, candidate, "", "rehearsed");
-	lg_rescue_mark(candidate->local, candidate->session->slot)->rehearsed = true;
+	lg_state_mark(candidate->local, candidate->session->slot)->rehearsed = true;
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_limits_count(&state->rehearsed, rescue->now.mono);
 	LWLockRelease(lg_shared->lock);
@@ -299,8 +299,8 @@ rehearse(LgRescue *rescue, LgCandidate *candidate)
 static void
 note_spared(LgRescue *rescue, LgCandidate *candidate)
 {
-	LgEpisodeMark *mark = lg_rescue_mark(candidate->local, candidate->session->slot);
-	LgPolicyState *state = lg_rescue_state(candidate->local);
+	LgEpisodeMark *mark = lg_state_mark(candidate->local, candidate->session->slot);
+	LgPolicyState *state = lg_state_of(candidate->local);
 	LgLedgerEntry *entry;
 	bool has_room;
 
@@ -342,7 +342,7 @@ doom(LgRescue *rescue, LgCandidate *candidate)
 	(void) record(entry, rescue, candidate, "", LG_OUTCOME_ROLLING_BACK);
 	lg_pending_count(rescue, candidate);
 	candidate->dooms = true;
-	lg_rescue_mark(candidate->local, candidate->session->slot)->acted = LG_POLICY_TERMINATE;
+	lg_state_mark(candidate->local, candidate->session->slot)->acted = LG_POLICY_TERMINATE;
 	write_log(candidate, entry, false);
 	pfree(entry);
 }
@@ -391,7 +391,7 @@ act(LgRescue *rescue, LgCandidate *candidate)
 		compose_reason(&reason, entry, policy);
 		progress = lg_pending_start(rescue, candidate, number, &reason);
 		if (progress != LG_PROGRESS_CONTENDED)
-			lg_rescue_mark(candidate->local, candidate->session->slot)->acted = policy->action;
+			lg_state_mark(candidate->local, candidate->session->slot)->acted = policy->action;
 		if (progress == LG_PROGRESS_PENDING)
 			write_log(candidate, entry, false);
 	}
@@ -419,7 +419,7 @@ lg_carry_out(LgRescue *rescue)
 			else if (candidate->why != LG_WHY_HIT)
 				continue;
 			else if (candidate->repeat)
-				lg_ledger_repeat(lg_rescue_mark(candidate->local, candidate->session->slot)->entry);
+				lg_ledger_repeat(lg_state_mark(candidate->local, candidate->session->slot)->entry);
 			else if (candidate->rehearsal)
 				rehearse(rescue, candidate);
 			else

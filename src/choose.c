@@ -179,8 +179,8 @@ only_rehearses(const LgRescue *rescue, const LgPolicyState *state, const LgPolic
 {
 	TimestampTz now = rescue->now.wall;
 
-	return rescue->rehearse || policy->action == LG_POLICY_LOG || !lg_rescue_enforced() ||
-		   lg_rescue_paused(now) || state->paused_until > now;
+	return rescue->rehearse || policy->action == LG_POLICY_LOG || !lg_state_enforced() ||
+		   lg_state_paused(now) || state->paused_until > now;
 }
 
 /*
@@ -198,7 +198,7 @@ static int
 count_room(const LgRescue *rescue, const LgLocalPolicy *local, bool rehearsal)
 {
 	const LgPolicy *policy = &local->policy;
-	const LgPolicyState *state = lg_rescue_state(local);
+	const LgPolicyState *state = lg_state_of(local);
 	const LgLimiter *limiter = rehearsal ? &state->rehearsed : &state->acted;
 	int64 now = rescue->now.mono;
 	int room = policy->max_per_pass == 0 ? PG_INT32_MAX : policy->max_per_pass;
@@ -234,7 +234,7 @@ static void
 choose_among(LgRescue *rescue, LgCandidate *hits, int n)
 {
 	LgLocalPolicy *local = hits[0].local;
-	const LgPolicyState *state = lg_rescue_state(local);
+	const LgPolicyState *state = lg_state_of(local);
 	bool rehearsal = only_rehearses(rescue, state, &local->policy);
 	int needed = count_needed(rescue, local);
 	int room = count_room(rescue, local, rehearsal);
@@ -246,12 +246,12 @@ choose_among(LgRescue *rescue, LgCandidate *hits, int n)
 	for (int i = 0; i < n; i++)
 	{
 		LgCandidate *hit = &hits[i];
-		const LgEpisodeMark *mark = lg_rescue_mark(local, hit->session->slot);
+		const LgEpisodeMark *mark = lg_state_mark(local, hit->session->slot);
 
 		if (hit->why != LG_WHY_HIT)
 			continue;
 		hit->rehearsal = rehearsal;
-		hit->repeat = lg_rescue_is_over(local, hit->session->slot, hit->since) ||
+		hit->repeat = lg_state_is_over(local, hit->session->slot, hit->since) ||
 					  (mark->since == hit->since && mark->rehearsed && rehearsal);
 		if (!hit->repeat && !rehearsal &&
 			(rescue->planned_slots[hit->session->slot] ||

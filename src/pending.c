@@ -159,7 +159,7 @@ state_of(const LgPending *pending)
 void
 lg_pending_count(const LgRescue *rescue, const LgCandidate *candidate)
 {
-	LgPolicyState *state = lg_rescue_state(candidate->local);
+	LgPolicyState *state = lg_state_of(candidate->local);
 
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_limits_count(&state->acted, rescue->now.mono);
@@ -321,7 +321,7 @@ may_go_on(const LgPending *pending, LgTime now)
 	LgLocalPolicy *local = lg_policies_find(policies, pending->policy);
 	int flags;
 
-	if (!lg_rescue_enforced() || lg_rescue_paused(now.wall) || local == NULL ||
+	if (!lg_state_enforced() || lg_state_paused(now.wall) || local == NULL ||
 		local->policy.action != pending->action || (!local->policy.enabled && !pending->by_hand))
 		return false;
 	lg_rights_open(policies);

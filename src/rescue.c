@@ -19,7 +19,6 @@
 #include "postgres.h"
 
 #include "access/transam.h"
-#include "access/twophase.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
@@ -60,107 +59,6 @@ typedef struct KeptSession
 	LgSessionTexts *texts;
 } KeptSession;
 
-/*
- * Bytes of shared memory for what is kept per policy, per policy and session,
- * and per session.
- */
-Size
-lg_policy_states_size(void)
-{
-	return MAXALIGN(mul_size(sizeof(LgPolicyState), lg_max_policies));
-}
-
-/* Every slot that a candidate can have: all processes, then prepared transactions. */
-static int
-count_slots(void)
-{
-	return MaxBackends + NUM_AUXILIARY_PROCS + max_prepared_xacts;
-}
-
-Size
-lg_episode_marks_size(void)
-{
-	return MAXALIGN(mul_size(sizeof(LgEpisodeMark), mul_size(lg_max_policies, count_slots())));
-}
-
-Size
-lg_stalls_size(void)
-{
-	return MAXALIGN(mul_size(sizeof(LgStall), MaxConnections));
-}
-
-Size
-lg_last_waits_size(void)
-{
-	return MAXALIGN(mul_size(sizeof(LgLastWait), MaxConnections));
-}
-
-/*
- * What is remembered of a policy; of a new one under an old place, nothing.
- * Takes lg_shared->lock for a moment then.  The caller makes a pass.
- */
-LgPolicyState *
-lg_rescue_state(const LgLocalPolicy *local)
-{
-	LgPolicyState *state = &lg_shared->states[local->place];
-
-	if (strcmp(state->name, local->policy.name) != 0)
-	{
-		LgEpisodeMark *marks = &lg_shared->marks[(Size) local->place * count_slots()];
-
-		memset(marks, 0, sizeof(LgEpisodeMark) * count_slots());
-		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-		memset(state, 0, sizeof(LgPolicyState));
-		strlcpy(state->name, local->policy.name, NAMEDATALEN);
-		LWLockRelease(lg_shared->lock);
-	}
-	return state;
-}
-
-/*
- * What is recorded of a policy and the session, or prepared transaction, in a
- * slot.  The caller makes a pass.
- */
-LgEpisodeMark *
-lg_rescue_mark(const LgLocalPolicy *local, int slot)
-{
-	Assert(slot >= 0 && slot < count_slots());
-	return &lg_shared->marks[(Size) local->place * count_slots() + slot];
-}
-
-/*
- * Has the policy done with this episode whatever it can?  One that has become
- * stronger meanwhile has not.  The caller makes a pass.
- */
-bool
-lg_rescue_is_over(const LgLocalPolicy *local, int slot, TimestampTz since)
-{
-	const LgEpisodeMark *mark = lg_rescue_mark(local, slot);
-
-	return mark->since == since && mark->acted != LG_POLICY_LOG &&
-		   mark->acted >= local->policy.action;
-}
-
-/*
- * Does pg_lifeguard.enforce allow signals?  A session in a long statement has not
- * heard of a reload yet, the collector has; either may say no.
- */
-bool
-lg_rescue_enforced(void)
-{
-	return lg_enforce && lg_shared->enforce;
-}
-
-/*
- * Is everything paused, by lifeguard.pause()?  The caller makes a pass, or
- * takes it for what it was a moment ago.
- */
-bool
-lg_rescue_paused(TimestampTz now)
-{
-	return lg_shared->paused_until > now;
-}
-
 /* Why a policy does nothing now, as far as it depends on nobody. */
 static LgIdleWhy
 why_idle(LgRescue *rescue, LgLocalPolicy *local)
@@ -196,7 +94,7 @@ passes_mark(const LgRescue *rescue, const LgLocalPolicy *local, bool engaged)
 static bool
 check_in_force(LgRescue *rescue, LgLocalPolicy *local)
 {
-	LgPolicyState *state = lg_rescue_state(local);
+	LgPolicyState *state = lg_state_of(local);
 	LgIdleWhy idle = why_idle(rescue, local);
 	bool engaged = false;
 
@@ -344,7 +242,7 @@ last_waiting(const LgSession *session)
 static void
 forget_unmeant(uint64 generation)
 {
-	Size n = lg_episode_marks_size() / sizeof(LgEpisodeMark);
+	Size n = lg_state_marks_size() / sizeof(LgEpisodeMark);
 
 	if (lg_shared->marks_generation == generation)
 		return;
@@ -392,7 +290,7 @@ lg_rescue_begin(LgTime now, LgLocalPolicies *policies, const LgLockGraph *collec
 	for (int target = 0; target < LG_TARGETS; target++)
 		n += rescue->n_in_force[target];
 	rescue->opened = n > 0;
-	rescue->planned_slots = palloc0(sizeof(bool) * count_slots());
+	rescue->planned_slots = palloc0(sizeof(bool) * lg_state_count_slots());
 	forget_unmeant(policies->generation);
 	if (rescue->opened)
 		lg_rights_open(policies);
@@ -470,7 +368,7 @@ in_scope(const LgLocalPolicy *local, const LgSession *session)
 static bool
 is_unmeant(const LgLocalPolicy *local, int slot, TimestampTz since)
 {
-	const LgEpisodeMark *mark = lg_rescue_mark(local, slot);
+	const LgEpisodeMark *mark = lg_state_mark(local, slot);
 
 	return mark->since == since && mark->unmeant;
 }
@@ -501,7 +399,7 @@ consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, Timest
 			rescue->deadline = violates;
 			break;
 		}
-		if (!rescue->all && (lg_rescue_is_over(local, session->slot, since) ||
+		if (!rescue->all && (lg_state_is_over(local, session->slot, since) ||
 							 is_unmeant(local, session->slot, since) || !in_scope(local, session)))
 			continue;
 		if (*kept == NULL)
@@ -590,7 +488,7 @@ lg_rescue_consider_prepared(LgRescue *rescue, const LgPrepared *prepared)
 		LgLocalPolicy *local = rescue->in_force[LG_TARGET_PREPARED][i];
 		LgCandidate *candidate;
 
-		if (!rescue->all && lg_rescue_is_over(local, prepared->slot, prepared->prepared_at))
+		if (!rescue->all && lg_state_is_over(local, prepared->slot, prepared->prepared_at))
 			continue;
 		candidate = add_candidate(rescue, local, session);
 		candidate->prepared = prepared;
@@ -819,7 +717,7 @@ note_unmeant(LgRescue *rescue, LgCandidate *candidate)
 		(candidate->why != LG_WHY_APPLICATION && candidate->why != LG_WHY_CLIENT &&
 		 candidate->why != LG_WHY_QUERY))
 		return;
-	mark = lg_rescue_mark(candidate->local, candidate->session->slot);
+	mark = lg_state_mark(candidate->local, candidate->session->slot);
 	if (mark->since != candidate->since)
 	{
 		memset(mark, 0, sizeof(LgEpisodeMark));

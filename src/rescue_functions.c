@@ -81,7 +81,7 @@ static void
 copy_verdict(Order *order, const LgRescue *rescue, const LgCandidate *candidate)
 {
 	Verdict *verdict = &order->verdicts[order->n++];
-	const LgEpisodeMark *mark = lg_rescue_mark(candidate->local, candidate->session->slot);
+	const LgEpisodeMark *mark = lg_state_mark(candidate->local, candidate->session->slot);
 
 	verdict->prepared = candidate->prepared;
 	verdict->pid = candidate->session->pid;
@@ -267,7 +267,7 @@ find_entries(LgTime now, void *arg)
 	for (int i = 0; local != NULL && i < order->n; i++)
 	{
 		const LgPrepared *prepared = order->verdicts[i].prepared;
-		const LgEpisodeMark *mark = lg_rescue_mark(local, prepared->slot);
+		const LgEpisodeMark *mark = lg_state_mark(local, prepared->slot);
 
 		order->verdicts[i].entry =
 			order->verdicts[i].acts && mark->since == prepared->prepared_at ? mark->entry : 0;

@@ -21,10 +21,10 @@
 #include "ledger.h"
 #include "ledger_file.h"
 #include "policies.h"
-#include "rescue.h"
 #include "pending.h"
 #include "settings.h"
 #include "shared.h"
+#include "state.h"
 #include "visits.h"
 
 #define TRANCHE_NAME "pg_lifeguard"
@@ -46,10 +46,10 @@ lay_out(char *base)
 	Size ledger = notes;
 	Size policies = add_size(ledger, lg_ledger_size());
 	Size states = add_size(policies, lg_policies_size());
-	Size marks = add_size(states, lg_policy_states_size());
-	Size stalls = add_size(marks, lg_episode_marks_size());
-	Size last_waits = add_size(stalls, lg_stalls_size());
-	Size pendings = add_size(last_waits, lg_last_waits_size());
+	Size marks = add_size(states, lg_state_policies_size());
+	Size stalls = add_size(marks, lg_state_marks_size());
+	Size last_waits = add_size(stalls, lg_state_stalls_size());
+	Size pendings = add_size(last_waits, lg_state_last_waits_size());
 	Size visits = add_size(pendings, lg_pending_size());
 	Size end = add_size(visits, lg_visits_size());
 

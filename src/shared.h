@@ -81,9 +81,9 @@ typedef struct LgShared
 	LWLock *policies_lock;
 	LgRing *ledger;				   /* of LgLedgerEntry; guarded by ledger_lock */
 	LgPolicySet *policies;		   /* guarded by policies_lock */
-	struct LgPolicyState *states;  /* by place in the set; see rescue.h */
-	struct LgEpisodeMark *marks;   /* by place and process slot; see rescue.h */
-	struct LgStall *stalls;		   /* by connection slot; see rescue.h */
+	struct LgPolicyState *states;  /* by place in the set; see state.h */
+	struct LgEpisodeMark *marks;   /* by place and process slot; see state.h */
+	struct LgStall *stalls;		   /* by connection slot; see state.h */
 	struct LgLastWait *last_waits; /* likewise */
 	struct LgPending *pendings;	   /* actions under way; see pending.h */
 	struct LgVisits *visits;	   /* where the visitor is wanted; guarded by lock; see visits.h */

@@ -63,12 +63,12 @@ sum_up(const LgRescue *rescue)
 {
 	uint64 sum = rescue->policies->generation;
 
-	sum = hash_combine64(sum, (lg_rescue_enforced() ? 1 : 0) +
-								  (lg_rescue_paused(rescue->now.wall) ? 2 : 0));
+	sum = hash_combine64(sum, (lg_state_enforced() ? 1 : 0) +
+								  (lg_state_paused(rescue->now.wall) ? 2 : 0));
 	for (int i = 0; i < rescue->n_in_force[LG_TARGET_PREPARED]; i++)
 	{
 		const LgLocalPolicy *local = rescue->in_force[LG_TARGET_PREPARED][i];
-		bool paused = lg_rescue_state(local)->paused_until > rescue->now.wall;
+		bool paused = lg_state_of(local)->paused_until > rescue->now.wall;
 
 		sum = hash_combine64(sum, local->place * 2 + (paused ? 1 : 0) + 1);
 	}
@@ -521,7 +521,7 @@ settle(LgTime now, void *arg)
 	for (int i = 0; i < visit.n_doomed; i++)
 	{
 		const Doomed *doomed = &visit.doomed[i];
-		LgEpisodeMark *mark = lg_rescue_mark(doomed->local, doomed->prepared.slot);
+		LgEpisodeMark *mark = lg_state_mark(doomed->local, doomed->prepared.slot);
 
 		if (doomed->rolled_back)
 			lg_pending_judge(doomed->local, mark->entry, visit.waiting, now);
@@ -544,7 +544,7 @@ may_go_on(char *outcome)
 {
 	strlcpy(outcome, time_is_left() ? "spared: stopped" : "spared: there was no time left",
 			LG_OUTCOME_SIZE);
-	return time_is_left() && lg_rescue_enforced() && !lg_rescue_paused(GetCurrentTimestamp());
+	return time_is_left() && lg_state_enforced() && !lg_state_paused(GetCurrentTimestamp());
 }
 
 /* Roll back what has been decided on, each after one more proof. */

@@ -1,0 +1,127 @@
+/*-------------------------------------------------------------------------
+ * state.c
+ *		What is remembered of policies and sessions from pass to pass.
+ *
+ * Of each policy, at its place in the set: limits, breaker, mark.  Of each policy
+ * and each slot that a process or prepared transaction can have: the episode that
+ * has been dealt with.  Of each slot: since when its client makes it wait, and
+ * when it was last seen waiting for a lock.
+ *
+ * Locking: only who makes a pass writes here.  What others show is changed under
+ * lg_shared->lock, exclusively.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/twophase.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+
+#include "settings.h"
+#include "shared.h"
+#include "state.h"
+
+/*
+ * Bytes of shared memory for what is kept per policy, per policy and session,
+ * and per session.
+ */
+Size
+lg_state_policies_size(void)
+{
+	return MAXALIGN(mul_size(sizeof(LgPolicyState), lg_max_policies));
+}
+
+/*
+ * How many slots a candidate can have: those of all processes, then those of
+ * prepared transactions.
+ */
+int
+lg_state_count_slots(void)
+{
+	return MaxBackends + NUM_AUXILIARY_PROCS + max_prepared_xacts;
+}
+
+Size
+lg_state_marks_size(void)
+{
+	return MAXALIGN(
+		mul_size(sizeof(LgEpisodeMark), mul_size(lg_max_policies, lg_state_count_slots())));
+}
+
+Size
+lg_state_stalls_size(void)
+{
+	return MAXALIGN(mul_size(sizeof(LgStall), MaxConnections));
+}
+
+Size
+lg_state_last_waits_size(void)
+{
+	return MAXALIGN(mul_size(sizeof(LgLastWait), MaxConnections));
+}
+
+/*
+ * What is remembered of a policy; of a new one under an old place, nothing.
+ * Takes lg_shared->lock for a moment then.  The caller makes a pass.
+ */
+LgPolicyState *
+lg_state_of(const LgLocalPolicy *local)
+{
+	LgPolicyState *state = &lg_shared->states[local->place];
+
+	if (strcmp(state->name, local->policy.name) != 0)
+	{
+		LgEpisodeMark *marks = &lg_shared->marks[(Size) local->place * lg_state_count_slots()];
+
+		memset(marks, 0, sizeof(LgEpisodeMark) * lg_state_count_slots());
+		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+		memset(state, 0, sizeof(LgPolicyState));
+		strlcpy(state->name, local->policy.name, NAMEDATALEN);
+		LWLockRelease(lg_shared->lock);
+	}
+	return state;
+}
+
+/*
+ * What is recorded of a policy and the session, or prepared transaction, in a
+ * slot.  The caller makes a pass.
+ */
+LgEpisodeMark *
+lg_state_mark(const LgLocalPolicy *local, int slot)
+{
+	Assert(slot >= 0 && slot < lg_state_count_slots());
+	return &lg_shared->marks[(Size) local->place * lg_state_count_slots() + slot];
+}
+
+/*
+ * Has the policy done with this episode whatever it can?  One that has become
+ * stronger meanwhile has not.  The caller makes a pass.
+ */
+bool
+lg_state_is_over(const LgLocalPolicy *local, int slot, TimestampTz since)
+{
+	const LgEpisodeMark *mark = lg_state_mark(local, slot);
+
+	return mark->since == since && mark->acted != LG_POLICY_LOG &&
+		   mark->acted >= local->policy.action;
+}
+
+/*
+ * Does pg_lifeguard.enforce allow signals?  A session in a long statement has not
+ * heard of a reload yet, the collector has; either may say no.
+ */
+bool
+lg_state_enforced(void)
+{
+	return lg_enforce && lg_shared->enforce;
+}
+
+/*
+ * Is everything paused, by lifeguard.pause()?  The caller makes a pass, or
+ * takes it for what it was a moment ago.
+ */
+bool
+lg_state_paused(TimestampTz now)
+{
+	return lg_shared->paused_until > now;
+}

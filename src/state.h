@@ -1,0 +1,83 @@
+/*-------------------------------------------------------------------------
+ * state.h
+ *		What is remembered of policies and sessions from pass to pass.
+ *-------------------------------------------------------------------------
+ */
+#ifndef LG_STATE_H
+#define LG_STATE_H
+
+#include "limits.h"
+#include "policies.h"
+
+/* Why a policy does nothing now. */
+typedef enum LgIdleWhy
+{
+	LG_IDLE_NOT, /* it is in force, and acts */
+	LG_IDLE_DISABLED,
+	LG_IDLE_SCHEDULE,
+	LG_IDLE_RUNS_ON,
+	LG_IDLE_NO_OWNER
+} LgIdleWhy;
+
+/*
+ * What is remembered of a policy from pass to pass, by its place in the set.
+ * Written by whoever makes a pass, under lg_shared->lock, exclusively; he alone
+ * reads it without.
+ */
+typedef struct LgPolicyState
+{
+	char name[NAMEDATALEN]; /* whose state it is; another name: nobody's yet */
+	bool engaged;			/* connections_above was passed, connections_until not yet reached */
+	LgIdleWhy idle_why;
+	int fruitless;			  /* actions in a row without relief */
+	TimestampTz paused_until; /* by the breaker; 0 or past = not paused */
+	TimestampTz last_action;
+	uint64 spared;	   /* sessions that something protected, once per episode */
+	uint64 over_limit; /* sessions that were hit and held back by a limit, once per episode */
+	LgLimiter acted;
+	LgLimiter rehearsed;
+	LgLimiter noted; /* entries about sessions on which nobody acted */
+} LgPolicyState;
+
+/*
+ * The ledger entry of a policy and an episode of a session, or a prepared
+ * transaction.  Written and read only by whoever makes a pass.
+ */
+typedef struct LgEpisodeMark
+{
+	TimestampTz since; /* the episode; another: nothing is recorded of this one */
+	uint64 entry;
+	LgPolicyAction acted; /* the strongest that was done; LG_POLICY_LOG: nothing yet */
+	bool rehearsed;
+	bool noted;	  /* that nobody acts has been counted, and recorded or left */
+	bool unmeant; /* its texts are not those that the policy means */
+} LgEpisodeMark;
+
+/* A session seen waiting for its client.  Likewise. */
+typedef struct LgStall
+{
+	TimestampTz state_change; /* of the statement it was seen in */
+	TimestampTz since;
+	int changes; /* LgSession.changes then */
+	uint64 pass; /* the newest that saw it so */
+} LgStall;
+
+/* When a session was last seen waiting for a lock.  Likewise. */
+typedef struct LgLastWait
+{
+	int pid;
+	TimestampTz seen;
+} LgLastWait;
+
+extern Size lg_state_policies_size(void);
+extern Size lg_state_marks_size(void);
+extern Size lg_state_stalls_size(void);
+extern Size lg_state_last_waits_size(void);
+extern int lg_state_count_slots(void);
+extern LgPolicyState *lg_state_of(const LgLocalPolicy *local);
+extern LgEpisodeMark *lg_state_mark(const LgLocalPolicy *local, int slot);
+extern bool lg_state_is_over(const LgLocalPolicy *local, int slot, TimestampTz since);
+extern bool lg_state_enforced(void);
+extern bool lg_state_paused(TimestampTz now);
+
+#endif /* LG_STATE_H */
