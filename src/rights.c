@@ -79,6 +79,8 @@ static struct
 	List *applications;			  /* its entries */
 	HTAB *roles;
 	HTAB *databases;
+	RoleEntry *last_role;		  /* that was found: the next question is about the same session */
+	DatabaseEntry *last_database; /* likewise */
 } resolved;
 
 static bool stale = true; /* something has changed since */
@@ -265,6 +267,8 @@ begin_anew(const LgLocalPolicies *policies)
 			AllocSetContextCreate(TopMemoryContext, "pg_lifeguard rights", ALLOCSET_DEFAULT_SIZES);
 	resolved.policies = NULL;
 	resolved.roles = resolved.databases = NULL;
+	resolved.last_role = NULL;
+	resolved.last_database = NULL;
 	MemoryContextReset(resolved.context);
 	caller = MemoryContextSwitchTo(resolved.context);
 
@@ -419,9 +423,11 @@ find_role(Oid roleid)
 
 	if (resolved.policies == NULL || !OidIsValid(roleid))
 		return NULL;
+	if (resolved.last_role != NULL && resolved.last_role->roleid == roleid)
+		return resolved.last_role;
 	entry = hash_search(resolved.roles, &roleid, HASH_FIND, NULL);
 	if (entry != NULL && entry->flags != NULL)
-		return entry;
+		return resolved.last_role = entry;
 	if (!have_catalogs())
 		return NULL;
 
@@ -484,9 +490,11 @@ find_database(Oid databaseid)
 
 	if (resolved.policies == NULL || !OidIsValid(databaseid))
 		return NULL;
+	if (resolved.last_database != NULL && resolved.last_database->databaseid == databaseid)
+		return resolved.last_database;
 	entry = hash_search(resolved.databases, &databaseid, HASH_FIND, NULL);
 	if (entry != NULL && entry->flags != NULL)
-		return entry;
+		return resolved.last_database = entry;
 	if (!have_catalogs())
 		return NULL;
 
