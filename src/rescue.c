@@ -265,8 +265,8 @@ list_in_force(LgRescue *rescue)
  * Begin a pass over the policies: all that are in force, or only one, whatever
  * its schedule and whether it is enabled or not.  collected is the picture of
  * who waits for whom, NULL when nobody does.  all: keep, with the reason, those
- * too who meet the target and are not hit.  Returns NULL when no policy is
- * in force; else lg_rescue_decide() must follow, for it ends what
+ * too who meet the target and are not hit.  Returns NULL when there is no
+ * policy; else lg_rescue_decide() must follow, for it ends what
  * lg_rights_open() began.  Allocates in the current memory context.
  */
 LgRescue *

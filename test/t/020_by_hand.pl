@@ -405,6 +405,38 @@ $boss->poll("SELECT state = 'active' FROM pg_stat_activity WHERE pid = " . $vict
 like(act($boss, 'terminate', $victim->pid, 'noise'), qr/^terminated/, 'a loop that raises our SQLSTATE');
 is_told($victim->answer->{error}, 'terminate', 'noise', 'told at the right error');
 
+# --- nor is a statement_timeout in the very statement that holds our cancel back
+my $other = LgSession->new($node);
+$victim = LgSession->new($node);
+$pid = $victim->pid;
+$victim->query("SET statement_timeout = '1s'");
+$victim->send('COPY till FROM STDIN');
+$boss->poll("SELECT wait_event = 'ClientRead' AND query LIKE 'COPY%' FROM pg_stat_activity WHERE pid = $pid") or die;
+$boss->send("SELECT lifeguard.cancel_session($pid, 'held back')");
+$other->poll("SELECT outcome = 'signalled' FROM lifeguard.ledger WHERE pid = $pid") or die;
+$other->poll("SELECT clock_timestamp() > query_start + interval '1.5 s' FROM pg_stat_activity WHERE pid = $pid") or die;
+$victim->_write('d' . pack('N', 6) . "1\n");
+my $end = $victim->answer->{error};
+like($end->{message}, qr/due to statement timeout/, 'the timeout comes first');
+is($end->{detail}, undef, 'and is not ours');
+like($boss->answer->{rows}[0], qr/^cancelled in/, 'the statement has ended');
+$victim->close;
+
+# --- what is said is said once, even in the same statement
+$victim = LgSession->new($node);
+$pid = $victim->pid;
+$victim->send(q{DO $$ BEGIN BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END;
+	PERFORM pg_advisory_lock(42); PERFORM pg_sleep(60); END $$});
+$boss->poll("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $pid") or die;
+$boss->send("SELECT lifeguard.cancel_session($pid, 'once')");
+$other->poll("SELECT count(*) = 1 FROM pg_locks WHERE pid = $pid AND locktype = 'advisory'") or die;
+$other->query("SELECT pg_cancel_backend($pid)");
+$end = $victim->answer->{error};
+is("$end->{sqlstate} " . ($end->{detail} // 'none'), '57014 none', "somebody else's cancel in the same statement is not ours");
+$boss->answer;
+$victim->close;
+$other->close;
+
 # --- whatever is logged
 my $loud = LgSession->new($node);
 foreach my $level (qw(debug5 debug1 info notice warning error log fatal panic))
