@@ -255,8 +255,10 @@ lg_policy_age_start(const LgPolicy *policy, const LgFacts *facts, const LgServer
 	{
 		case LG_TARGET_IDLE_IN_TRANSACTION:
 		case LG_TARGET_IDLE:
-		case LG_TARGET_BLOCKER:
 			start = session->state_change;
+			break;
+		case LG_TARGET_BLOCKER: /* as long as it waits itself, somebody else is to blame */
+			start = Max(session->state_change, facts->last_waiting);
 			break;
 		case LG_TARGET_STALLED_CLIENT:
 			start = facts->stalled_since;

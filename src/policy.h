@@ -154,10 +154,11 @@ typedef struct LgFacts
 	bool holds_horizon; /* it is what keeps dead rows of its database */
 	bool above_mark;	/* connections_above is passed, and connections_until not reached */
 	bool protected_application;
+	TimestampTz last_waiting;  /* when it was last seen waiting for a lock itself; 0 = never */
 	TimestampTz wait_start;	   /* of its own wait; 0 = unknown or none */
 	TimestampTz stalled_since; /* seen waiting for its client in every pass since; 0 = not so */
 	TimestampTz prepared_at;   /* of a prepared transaction */
-	TimestampTz blocks_since;  /* start of the longest wait for it; 0 = none known */
+	TimestampTz blocks_since;  /* since when it makes somebody wait; 0 = not known */
 	int blocked_total;
 	int horizon_age;
 	int same_query; /* sessions of its database that run its query id, itself included */

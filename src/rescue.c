@@ -74,6 +74,12 @@ lg_stalls_size(void)
 	return MAXALIGN(mul_size(sizeof(LgStall), MaxConnections));
 }
 
+Size
+lg_last_waits_size(void)
+{
+	return MAXALIGN(mul_size(sizeof(LgLastWait), MaxConnections));
+}
+
 /*
  * What is remembered of a policy; of a new one under an old place, nothing.
  * Takes lg_shared->lock for a moment then.  The caller makes a pass.
@@ -262,6 +268,40 @@ list_in_force(LgRescue *rescue)
 }
 
 /*
+ * Remember who waits.  Whoever comes out of a queue and holds the lock that the
+ * others behind him want has not made them wait for longer than that.  While
+ * anybody waits passes follow each other at the fast interval, so this is known
+ * to one such interval.
+ */
+static void
+note_waiting(LgRescue *rescue)
+{
+	const LgLockGraph *graph = rescue->collected;
+
+	for (int i = 0; graph != NULL && i < graph->n_nodes; i++)
+	{
+		const LgLockNode *node = &graph->nodes[i];
+
+		if (node->first_waiter < 0)
+			continue;
+		rescue->waiting++;
+		if (node->slot < MaxConnections && rescue->only == NULL)
+		{
+			lg_shared->last_waits[node->slot].pid = node->pid;
+			lg_shared->last_waits[node->slot].seen = rescue->now.wall;
+		}
+	}
+}
+
+static TimestampTz
+last_waiting(const LgSession *session)
+{
+	const LgLastWait *last = &lg_shared->last_waits[session->slot];
+
+	return session->slot < MaxConnections && last->pid == session->pid ? last->seen : 0;
+}
+
+/*
  * Begin a pass over the policies: all that are in force, or only one, whatever
  * its schedule and whether it is enabled or not.  collected is the picture of
  * who waits for whom, NULL when nobody does.  all: keep, with the reason, those
@@ -293,11 +333,7 @@ lg_rescue_begin(LgTime now, const LgLockGraph *collected, LgLocalPolicy *only, b
 	rescue->server.standby = RecoveryInProgress();
 	rescue->server.used = lg_saturation_used();
 	rescue->server.usable = lg_saturation_usable();
-	for (int i = 0; collected != NULL && i < collected->n_nodes; i++)
-	{
-		if (collected->nodes[i].first_waiter >= 0)
-			rescue->waiting++;
-	}
+	note_waiting(rescue);
 	list_in_force(rescue);
 
 	for (int target = 0; target < LG_TARGETS; target++)
@@ -523,7 +559,8 @@ consider_graph(LgRescue *rescue)
 			continue;
 		if (node->first_waiter < 0)
 		{
-			consider_for(rescue, LG_TARGET_BLOCKER, &session, session.state_change, &kept);
+			consider_for(rescue, LG_TARGET_BLOCKER, &session,
+						 Max(session.state_change, last_waiting(&session)), &kept);
 			continue;
 		}
 		consider_for(rescue, LG_TARGET_WAITER, &session, node->wait_start, &kept);
@@ -580,7 +617,10 @@ add_graph_facts(LgRescue *rescue, LgCandidate *candidate)
 	facts->waiting = node->first_waiter >= 0;
 	facts->wait_start = node->wait_start;
 	facts->root_blocker = node->first_waiter < 0;
+	facts->last_waiting = last_waiting(candidate->session);
 	count_blocked(graph, index, facts);
+	if (facts->blocks_since != 0)
+		facts->blocks_since = Max(facts->blocks_since, facts->last_waiting);
 	for (int w = node->first_waiter; w >= 0; w = graph->waiters[w].next_of_node)
 	{
 		if (holds_up_queue(graph, &graph->waiters[w]))

@@ -59,6 +59,13 @@ typedef struct LgStall
 	TimestampTz since;
 } LgStall;
 
+/* When a session was last seen waiting for a lock.  Likewise. */
+typedef struct LgLastWait
+{
+	int pid;
+	TimestampTz seen;
+} LgLastWait;
+
 /* A session, or prepared transaction, and what one policy makes of it. */
 typedef struct LgCandidate
 {
@@ -100,6 +107,7 @@ typedef struct LgRescue
 extern Size lg_policy_states_size(void);
 extern Size lg_episode_marks_size(void);
 extern Size lg_stalls_size(void);
+extern Size lg_last_waits_size(void);
 extern LgRescue *lg_rescue_begin(LgTime now, const LgLockGraph *collected, LgLocalPolicy *only,
 								 bool all);
 extern void lg_rescue_consider(LgRescue *rescue, const LgSession *session);

@@ -47,7 +47,8 @@ lay_out(char *base)
 	Size states = add_size(policies, lg_policies_size());
 	Size marks = add_size(states, lg_policy_states_size());
 	Size stalls = add_size(marks, lg_episode_marks_size());
-	Size pendings = add_size(stalls, lg_stalls_size());
+	Size last_waits = add_size(stalls, lg_stalls_size());
+	Size pendings = add_size(last_waits, lg_last_waits_size());
 	Size end = add_size(pendings, lg_pending_size());
 
 	if (base != NULL)
@@ -57,6 +58,7 @@ lay_out(char *base)
 		lg_shared->states = (LgPolicyState *) (base + states);
 		lg_shared->marks = (LgEpisodeMark *) (base + marks);
 		lg_shared->stalls = (LgStall *) (base + stalls);
+		lg_shared->last_waits = (LgLastWait *) (base + last_waits);
 		lg_shared->pendings = (LgPending *) (base + pendings);
 	}
 	return end;

@@ -74,12 +74,13 @@ typedef struct LgShared
 	LWLock *lock;
 	LWLock *ledger_lock;
 	LWLock *policies_lock;
-	LgRing *ledger;				  /* of LgLedgerEntry; guarded by ledger_lock */
-	LgPolicySet *policies;		  /* guarded by policies_lock */
-	struct LgPolicyState *states; /* by place in the set; see rescue.h */
-	struct LgEpisodeMark *marks;  /* by place and connection slot; see rescue.h */
-	struct LgStall *stalls;		  /* by connection slot; see rescue.h */
-	struct LgPending *pendings;	  /* actions under way; see pending.h */
+	LgRing *ledger;				   /* of LgLedgerEntry; guarded by ledger_lock */
+	LgPolicySet *policies;		   /* guarded by policies_lock */
+	struct LgPolicyState *states;  /* by place in the set; see rescue.h */
+	struct LgEpisodeMark *marks;   /* by place and connection slot; see rescue.h */
+	struct LgStall *stalls;		   /* by connection slot; see rescue.h */
+	struct LgLastWait *last_waits; /* likewise */
+	struct LgPending *pendings;	   /* actions under way; see pending.h */
 	Size size;
 	TimestampTz created_at; /* stands for this life of the shared memory */
 
