@@ -47,11 +47,20 @@ fail(const char *what, const char *why)
 	exit(1);
 }
 
+/* What a client is told at its end is no news here. */
+static void
+ignore(void *arg, const char *message)
+{
+	(void) arg;
+	(void) message;
+}
+
 static PGconn *
 open_session(const char *conninfo)
 {
 	PGconn *conn = PQconnectdb(conninfo);
 
+	PQsetNoticeProcessor(conn, ignore, NULL);
 	if (PQstatus(conn) != CONNECTION_OK)
 		fail("no connection", PQerrorMessage(conn));
 	return conn;
@@ -74,10 +83,11 @@ is_ended(PGconn *conn)
 	return PQconsumeInput(conn) == 0 || PQstatus(conn) == CONNECTION_BAD;
 }
 
+static struct pollfd fds[MAX_SESSIONS]; /* as wait_readable() has left them */
+
 static void
 wait_readable(PGconn **conns, int n, double until)
 {
-	struct pollfd fds[MAX_SESSIONS];
 	double left = until - now_ms();
 
 	for (int i = 0; i < n; i++)
@@ -248,7 +258,10 @@ pause_and_go(double seconds, int count, double limit, double from, double to, ch
 		}
 		wait_readable(conns, n, next);
 		for (int i = 0; i < n; i++)
-			look(&pausers[i], &tallies[pausers[i].lane], limit, from, to, conninfos);
+		{
+			if (fds[i].revents != 0 || (pausers[i].step == 1 && now_ms() >= pausers[i].until))
+				look(&pausers[i], &tallies[pausers[i].lane], limit, from, to, conninfos);
+		}
 	}
 	for (int lane = 0; lane < lanes; lane++)
 		printf("%d %ld %ld %ld\n", lane, tallies[lane].pauses, tallies[lane].ended,
