@@ -30,6 +30,8 @@
 #include "clock.h"
 #include "policy.h"
 
+#define UNTIL_HEARD (2 * LG_USECS_PER_MSEC)
+
 static const char *const target_names[LG_TARGETS] = {
 	"idle in transaction", "idle",			 "active",
 	"transaction",		   "blocker",		 "waiter",
@@ -239,6 +241,20 @@ means(const LgPolicy *policy, const LgFacts *facts)
 		default:
 			return true;
 	}
+}
+
+/*
+ * The age, in microseconds, that has to be exceeded.  A client hears that its
+ * session is idle a moment after the server has noted it, and counts from there:
+ * that moment is not the client's fault.
+ */
+int64
+lg_policy_limit(const LgPolicy *policy)
+{
+	bool idles =
+		policy->target == LG_TARGET_IDLE || policy->target == LG_TARGET_IDLE_IN_TRANSACTION;
+
+	return policy->min_duration + (idles ? UNTIL_HEARD : 0);
 }
 
 /*
@@ -526,7 +542,7 @@ lg_policy_decide(const LgPolicy *policy, const LgFacts *facts, const LgServerFac
 
 	/* exactly at the limit is still allowed */
 	start = lg_policy_age_start(policy, facts, server);
-	if (start == 0 || lg_clock_age(start, server->now) <= policy->min_duration)
+	if (start == 0 || lg_clock_age(start, server->now) <= lg_policy_limit(policy))
 		return LG_WHY_YOUNG;
 	if ((why = check_harm(policy, facts, server)) != LG_WHY_HIT ||
 		(why = check_idle(policy, facts)) != LG_WHY_HIT)

@@ -231,6 +231,7 @@ extern const char *lg_policy_filter_entry(const LgPolicy *policy, LgFilterKind k
 extern bool lg_policy_add_filter(LgPolicy *policy, LgFilterKind kind, const char **entries, int n);
 extern int lg_policy_needs(const LgPolicy *policy);
 extern bool lg_policy_means_state(const LgPolicy *policy, const LgSession *session);
+extern int64 lg_policy_limit(const LgPolicy *policy);
 extern TimestampTz lg_policy_age_start(const LgPolicy *policy, const LgFacts *facts,
 									   const LgServerFacts *server);
 extern LgWhy lg_policy_decide(const LgPolicy *policy, const LgFacts *facts,

@@ -433,9 +433,9 @@ consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, Timest
 		LgLocalPolicy *local = rescue->in_force[target][i];
 		const LgPolicy *policy = &local->policy;
 
-		if (age <= policy->min_duration && !rescue->all)
+		if (age <= lg_policy_limit(policy) && !rescue->all)
 		{
-			TimestampTz violates = start + policy->min_duration + 1;
+			TimestampTz violates = start + lg_policy_limit(policy) + 1;
 
 			if (rescue->deadline != 0 && violates >= rescue->deadline)
 				break; /* the others are later still */
