@@ -286,7 +286,7 @@ rehearse(LgRescue *rescue, LgCandidate *candidate)
 	(void) record(entry, rescue, candidate, "", "rehearsed");
 	lg_state_mark(candidate->local, candidate->session->slot)->rehearsed = true;
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-	lg_limits_count(&state->rehearsed, rescue->now.mono);
+	lg_limiter_count(&state->rehearsed, rescue->now.mono);
 	LWLockRelease(lg_shared->lock);
 	write_log(candidate, entry, true);
 	pfree(entry);
@@ -312,14 +312,14 @@ note_spared(LgRescue *rescue, LgCandidate *candidate)
 		mark->since = candidate->since;
 	}
 	mark->noted = true;
-	has_room = lg_limits_room(&state->noted, MAX_NOTED, rescue->now.mono) > 0;
+	has_room = lg_limiter_room(&state->noted, MAX_NOTED, rescue->now.mono) > 0;
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	if (candidate->why == LG_WHY_OVER_LIMIT)
 		state->over_limit++;
 	else if (candidate->why != LG_WHY_ACTED_ON)
 		state->spared++;
 	if (has_room)
-		lg_limits_count(&state->noted, rescue->now.mono);
+		lg_limiter_count(&state->noted, rescue->now.mono);
 	LWLockRelease(lg_shared->lock);
 	if (!has_room)
 		return;

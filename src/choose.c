@@ -205,10 +205,10 @@ count_room(const LgRescue *rescue, const LgLocalPolicy *local, bool rehearsal)
 
 	if (limiter->last != 0 && now - limiter->last < policy->cooldown)
 		return 0;
-	room = Min(room, lg_limits_room(limiter, policy->max_per_minute, now));
+	room = Min(room, lg_limiter_room(limiter, policy->max_per_minute, now));
 	if (!rehearsal && !lg_choose_is_uncounted(policy))
 	{
-		int left = lg_limits_room(&lg_shared->actions, lg_max_actions_per_minute, now);
+		int left = lg_limiter_room(&lg_shared->actions, lg_max_actions_per_minute, now);
 
 		room = Min(room, left == PG_INT32_MAX ? left : Max(left - rescue->planned, 0));
 	}

@@ -162,10 +162,10 @@ lg_pending_count(const LgRescue *rescue, const LgCandidate *candidate)
 	LgPolicyState *state = lg_state_of(candidate->local);
 
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-	lg_limits_count(&state->acted, rescue->now.mono);
+	lg_limiter_count(&state->acted, rescue->now.mono);
 	state->last_action = rescue->now.wall;
 	if (!lg_choose_is_uncounted(&candidate->local->policy))
-		lg_limits_count(&lg_shared->actions, rescue->now.mono);
+		lg_limiter_count(&lg_shared->actions, rescue->now.mono);
 	LWLockRelease(lg_shared->lock);
 }
 

@@ -7,7 +7,7 @@
 #define LG_RESCUE_H
 
 #include "clock.h"
-#include "limits.h"
+#include "limiter.h"
 #include "lock_graph.h"
 #include "policies.h"
 #include "prepared.h"

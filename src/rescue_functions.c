@@ -418,7 +418,7 @@ add_policy(LgRows *rows, LgLocalPolicy *local, const LgPolicyState *state, const
 	lg_rows_add_time(rows, local->policy.enabled
 							   ? lg_schedule_next(&local->policy.schedule, local->zone, now.wall)
 							   : 0);
-	lg_rows_add_int(rows, lg_limits_last_minute(&state->acted, now.mono));
+	lg_rows_add_int(rows, lg_limiter_last_minute(&state->acted, now.mono));
 	lg_rows_add_time(rows, state->last_action);
 	lg_rows_add_time(rows, head->published_at);
 	lg_rows_add_int8(rows, state->over_limit);

@@ -8,7 +8,7 @@
 
 #include "clock.h"
 #include "farewell.h"
-#include "limits.h"
+#include "limiter.h"
 #include "policies.h"
 #include "port/atomics.h"
 #include "ring.h"

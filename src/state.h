@@ -6,7 +6,7 @@
 #ifndef LG_STATE_H
 #define LG_STATE_H
 
-#include "limits.h"
+#include "limiter.h"
 #include "policies.h"
 
 /* Why a policy does nothing now. */

@@ -1,10 +1,10 @@
 /*-------------------------------------------------------------------------
- * limits.h
+ * limiter.h
  *		How often something may still be done: so many times a minute.
  *-------------------------------------------------------------------------
  */
-#ifndef LG_LIMITS_H
-#define LG_LIMITS_H
+#ifndef LG_LIMITER_H
+#define LG_LIMITER_H
 
 #include "c.h"
 
@@ -18,8 +18,8 @@ typedef struct LgLimiter
 	int counts[LG_LIMIT_SECONDS];
 } LgLimiter;
 
-extern void lg_limits_count(LgLimiter *limiter, int64 now);
-extern int lg_limits_last_minute(const LgLimiter *limiter, int64 now);
-extern int lg_limits_room(const LgLimiter *limiter, int per_minute, int64 now);
+extern void lg_limiter_count(LgLimiter *limiter, int64 now);
+extern int lg_limiter_last_minute(const LgLimiter *limiter, int64 now);
+extern int lg_limiter_room(const LgLimiter *limiter, int per_minute, int64 now);
 
-#endif /* LG_LIMITS_H */
+#endif /* LG_LIMITER_H */

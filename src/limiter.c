@@ -1,5 +1,5 @@
 /*-------------------------------------------------------------------------
- * limits.c
+ * limiter.c
  *		How often something may still be done: so many times a minute.
  *
  * A window that slides by whole seconds and looks back over a minute and the
@@ -11,13 +11,13 @@
 #include "postgres.h"
 
 #include "clock.h"
-#include "limits.h"
+#include "limiter.h"
 
 /*
  * Count one, at a moment of the monotonic clock in microseconds.
  */
 void
-lg_limits_count(LgLimiter *limiter, int64 now)
+lg_limiter_count(LgLimiter *limiter, int64 now)
 {
 	int64 second = now / USECS_PER_SEC;
 
@@ -37,7 +37,7 @@ lg_limits_count(LgLimiter *limiter, int64 now)
  * How many were counted in the last minute.
  */
 int
-lg_limits_last_minute(const LgLimiter *limiter, int64 now)
+lg_limiter_last_minute(const LgLimiter *limiter, int64 now)
 {
 	int64 second = now / USECS_PER_SEC;
 	int sum = 0;
@@ -54,9 +54,9 @@ lg_limits_last_minute(const LgLimiter *limiter, int64 now)
  * How many more may be counted now; per_minute 0 stands for any number.
  */
 int
-lg_limits_room(const LgLimiter *limiter, int per_minute, int64 now)
+lg_limiter_room(const LgLimiter *limiter, int per_minute, int64 now)
 {
 	if (per_minute == 0)
 		return PG_INT32_MAX;
-	return Max(per_minute - lg_limits_last_minute(limiter, now), 0);
+	return Max(per_minute - lg_limiter_last_minute(limiter, now), 0);
 }
