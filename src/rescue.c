@@ -758,7 +758,7 @@ lg_rescue_decide(LgRescue *rescue)
 		CHECK_FOR_INTERRUPTS();
 		add_facts(rescue, candidate, horizons, horizons ? ReadNextTransactionId() : 0);
 		candidate->why = lg_policy_decide(policy, &candidate->facts, &rescue->server);
-		if (candidate->why == LG_WHY_HIT || LG_WHY_IS_SPARED(candidate->why))
+		if (rescue->all || candidate->why == LG_WHY_HIT || LG_WHY_IS_SPARED(candidate->why))
 		{
 			add_costly_facts(candidate);
 			candidate->why = lg_policy_decide(policy, &candidate->facts, &rescue->server);
