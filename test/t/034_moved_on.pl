@@ -296,7 +296,7 @@ while (time < $after && grep { $_->{phase} ne 'done' } @movers)
 		}
 		elsif ($mover->{phase} eq 'begin' && $answer)
 		{
-			$mover->{until} = time + 0.25 + rand 0.1;
+			$mover->{until} = time + 0.18 + rand 0.16;
 			$mover->{phase} = 'pause';
 		}
 		elsif ($mover->{phase} eq 'pause' && time >= $mover->{until})
@@ -318,8 +318,8 @@ while (time < $after && grep { $_->{phase} ne 'done' } @movers)
 }
 my ($kills, $spared) = (scalar @ended, $boss->query("SELECT count(*) FROM lifeguard.ledger WHERE outcome = 'spared: it moved on'"));
 note "$steps went on, $kills ended, $spared spared at the last moment";
-cmp_ok($steps, '>', 100, 'many went on in time');
-cmp_ok($kills, '>', 100, 'many did not');
+cmp_ok($steps, '>', 50, 'many went on in time');
+cmp_ok($kills, '>', 50, 'many did not');
 is($below, 0, 'nobody was ended below the limit, by its own clock');
 is($wrong, '', 'each was told why');
 $_->{session} && $_->{session}->close foreach @movers;
