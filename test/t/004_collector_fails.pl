@@ -151,7 +151,7 @@ sub stop_within_pass
 		end_stopped($stopped);
 		$impatient->answer unless $answer;
 	}
-	BAIL_OUT('no session could be stopped within a pass');
+	die "no session could be stopped within a pass\n";
 }
 
 sub end_stopped

@@ -103,7 +103,7 @@ lg_define($boss,
 	waiter => { target => 'waiter', action => 'cancel' },
 	'queued ddl' => { target => 'queued ddl', action => 'cancel' },
 	'stalled client' => { target => 'stalled client' })
-  or BAIL_OUT('policies are not published');
+  or die "policies are not published\n";
 
 my %s = (
 	iit => client('idle in transaction', done => 'BEGIN'),

@@ -21,7 +21,7 @@ my $build = PostgreSQL::Test::Utils::tempdir;
 	delete @ENV{qw(MAKEFLAGS MAKELEVEL MFLAGS MAKEOVERRIDES)};
 	chomp(my $pg_config = `which pg_config`);
 	my $said = `cp -r src extension Makefile pg_lifeguard.control '$build' && cd '$build' && rm -f src/*.o && make -s with_llvm=no PG_CONFIG='$pg_config' COPT='-DLG_TEST -Werror' pg_lifeguard.so 2>&1`;
-	ok($? == 0, 'a test build') or BAIL_OUT($said);
+	ok($? == 0, 'a test build') or die $said;
 }
 
 my $node = lg_server('moved', conf => <<'END');

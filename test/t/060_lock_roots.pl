@@ -67,7 +67,7 @@ plan skip_all => 'needs a C compiler' unless @compiler;
 
 my ($status, $output) = run_quietly(
 	@compiler, qw(-Wall -Wextra -Wno-unused-parameter -Wno-ignored-attributes),
-	config('cppflags'), '-Isrc', "-I$include", $source, @objects, '-o', $program);
+	config('cppflags'), '-iquote', 'src', "-I$include", $source, @objects, '-o', $program);
 is($status, 0, 'it compiles');
 is($output, '', 'without a warning');
 
