@@ -14,6 +14,7 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -130,13 +131,15 @@ lg_errand_look_up(Oid index, AttrNumber column, RegProcedure equals, Datum value
 
 /*
  * In the worker, once it has its database: settings of that database or its
- * roles must not change what its statements mean or do, and it stays no longer
- * than LG_LONGEST_STAY.
+ * roles must not change what its statements mean or do, nor with whose rights (a
+ * database's owner can set role and session_authorization for it, too), and it
+ * stays no longer than LG_LONGEST_STAY.
  */
 void
 lg_errand_settle_in(const char *lock_timeout)
 {
-	const char *const settings[][2] = {{"search_path", "pg_catalog, pg_temp"},
+	const char *const settings[][2] = {{"role", "none"},
+									   {"search_path", "pg_catalog, pg_temp"},
 									   {"lock_timeout", lock_timeout},
 									   {"synchronous_commit", "local"},
 									   {"default_transaction_read_only", "off"},
@@ -146,8 +149,12 @@ lg_errand_settle_in(const char *lock_timeout)
 									   {"transaction_timeout", "0"},
 									   {"datestyle", "ISO"},
 									   {"intervalstyle", "postgres"},
+									   {"quote_all_identifiers", "off"},
+									   {"exit_on_error", "off"},
+									   {"max_parallel_workers_per_gather", "0"},
 									   {"jit", "off"}};
 
+	SetSessionAuthorization(BOOTSTRAP_SUPERUSERID, true);
 	for (int i = 0; i < (int) lengthof(settings); i++)
 	{
 		/* not every version has each */

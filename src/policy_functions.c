@@ -211,7 +211,9 @@ is_enabled(HeapTuple policy, TupleDesc desc)
 static bool
 is_armed(HeapTuple policy, TupleDesc desc)
 {
-	return is_enabled(policy, desc) && strcmp(column_of(policy, desc, "action"), "log") != 0;
+	char *action = column_of(policy, desc, "action");
+
+	return is_enabled(policy, desc) && action != NULL && strcmp(action, "log") != 0;
 }
 
 /* The action as lines tell it. */

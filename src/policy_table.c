@@ -22,25 +22,27 @@
 #include "policy_table.h"
 #include "settings.h"
 
-/* In the order in which fill_policy() takes them. */
-#define SPAN(column) "coalesce((extract(epoch FROM " column ") * 1000000)::int8, 0)"
+/*
+ * In the order in which fill_policy() takes them.  Each is cast to the type that
+ * is expected: the table's owner may have given it another.
+ */
+#define SPAN(column) "coalesce((extract(epoch FROM " column "::interval) * 1000000)::int8, 0)"
+/* clang-format off */
 static const char *const read_policies =
-	"SELECT name, owner::text, time_zone, target, action, victim_order, runs_on,"
-	" enabled, include_lock_holders, include_listeners, include_superusers,"
-	" coalesce(min_blocked, 0), coalesce(min_horizon_age, 0), coalesce(min_same_query, 0),"
-	" keep, max_per_pass, max_per_minute,"
-	" " SPAN("min_duration") ", " SPAN(
-		"min_blocked_for") ","
-						   " " SPAN("coalesce(grace, interval '5 s')") ", " SPAN(
-							   "cooldown") ","
-										   " coalesce(connections_above, 0)::float8,"
-										   " coalesce(connections_until, 0)::float8,"
-										   " schedule, coalesce(except_schedule, ''),"
-										   " databases, except_databases, roles, except_roles, "
-										   "applications, except_applications,"
-										   " clients, except_clients, queries, except_queries, "
-										   "gids, except_gids "
-										   "FROM ONLY lifeguard.policy ORDER BY name COLLATE \"C\"";
+	"SELECT name::text, owner::text, time_zone::text, target::text, action::text,"
+	" victim_order::text, runs_on::text,"
+	" enabled::bool, include_lock_holders::bool, include_listeners::bool,"
+	" include_superusers::bool, min_blocked::int4, min_horizon_age::int4, min_same_query::int4,"
+	" keep::int4, max_per_pass::int4, max_per_minute::int4,"
+	" " SPAN("min_duration") ", " SPAN("min_blocked_for") ","
+	" " SPAN("coalesce(grace::interval, interval '5 s')") ", " SPAN("cooldown") ","
+	" connections_above::float8, connections_until::float8,"
+	" schedule::text, except_schedule::text,"
+	" databases::text[], except_databases::text[], roles::text[], except_roles::text[],"
+	" applications::text[], except_applications::text[], clients::text[], except_clients::text[],"
+	" queries::text[], except_queries::text[], gids::text[], except_gids::text[] "
+	"FROM ONLY lifeguard.policy ORDER BY name::text COLLATE \"C\"";
+/* clang-format on */
 
 /* One row, read from left to right. */
 typedef struct RowReader
