@@ -405,10 +405,6 @@ resolve_role(RoleEntry *entry, const char *name)
 			flags[i] |= LG_ROLE_NO_OWNER;
 		else if (may_signal(rights->owner, entry->roleid, superuser))
 			flags[i] |= LG_ROLE_OWNER_MAY;
-
-		/* include_superusers is worth nothing when the owner is none (any more) */
-		if (superuser && OidIsValid(rights->owner) && !superuser_arg(rights->owner))
-			flags[i] &= ~LG_ROLE_OWNER_MAY;
 	}
 	entry->flags = flags; /* last: an error before leaves it unknown */
 }

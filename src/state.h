@@ -15,8 +15,7 @@ typedef enum LgIdleWhy
 	LG_IDLE_NOT, /* it is in force, and acts */
 	LG_IDLE_DISABLED,
 	LG_IDLE_SCHEDULE,
-	LG_IDLE_RUNS_ON,
-	LG_IDLE_NO_OWNER
+	LG_IDLE_RUNS_ON
 } LgIdleWhy;
 
 /*
