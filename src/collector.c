@@ -242,8 +242,8 @@ turn(LgTime now, void *arg)
 	publish(now, &found, rescue, graph != NULL ? graph->cut_off : 0);
 	if (rescue != NULL)
 		lg_carry_out(rescue);
-	lg_shared->next_look = lg_pending_tend(lg_clock_now());
 	lg_visitor_plan(rescue, now);
+	lg_shared->next_look = lg_pending_tend(lg_clock_now()); /* last: policies may be copied anew */
 
 	cost = lg_clock_read(CLOCK_THREAD_CPUTIME_ID) - began;
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
