@@ -481,7 +481,7 @@ like(act($boss, 'terminate', $victim->pid, 'x'), qr/^terminated/, 'until it is o
 # --- track_activities off: no state to prove, no wrong label
 $victim = LgSession->new($node, parameters => { options => '-c track_activities=off' });
 $victim->send('SELECT pg_sleep(60)');
-usleep(200_000);
+$boss->poll('SELECT count(*) = 1 FROM pg_locks WHERE locktype = \'virtualxid\' AND pid = ' . $victim->pid) or die;
 is(act($boss, 'cancel', $victim->pid, 'unseen'), 'signalled', 'a session without a state');
 is_told($victim->answer->{error}, 'cancel', 'unseen', 'is cancelled and told');
 $victim->close;

@@ -142,7 +142,7 @@ is($boss->query("SELECT actions_last_minute FROM lifeguard.policy_status"), '1',
 drop('sweep');
 
 # --- a second signal asks again: brakes, the policy, its owner's rights
-policy('twice', target => 'active', action => 'cancel then terminate', grace => '1 s', owner => 'warden');
+policy('twice', target => 'active', action => 'cancel then terminate', grace => '3 s', owner => 'warden');
 my %brake = (
 	'enforce' => [ sub { enforce('off') }, sub { enforce('on') } ],
 	'pause' => [ sub { $boss->query("SELECT lifeguard.pause('1 hour', 'x')") }, sub { $boss->query('SELECT lifeguard.resume()') } ],
@@ -158,8 +158,8 @@ foreach my $name (sort keys %brake)
 	ok($boss->poll("SELECT count(*) = 1 FROM lifeguard.ledger WHERE pid = ${\$victim->pid} AND signal = 'SIGINT'"), "$name: a cancel");
 	my $cancelled = time;
 	$brake{$name}[0]->();
-	cmp_ok(time - $cancelled, '<', 0.9, "$name: changed within the grace");
-	ok($boss->poll("SELECT clock_timestamp() - at > '1.6 s' FROM lifeguard.ledger WHERE pid = ${\$victim->pid}"), "$name: the grace is over");
+	cmp_ok(time - $cancelled, '<', 2.9, "$name: changed within the grace");
+	ok($boss->poll("SELECT clock_timestamp() - at > '3.6 s' FROM lifeguard.ledger WHERE pid = ${\$victim->pid}"), "$name: the grace is over");
 	is(ledger($victim, 'signal, outcome'), 'SIGINT|signalled', "$name: no second signal");
 	is($victim->answer(0.01), undef, "$name: it goes on");
 	$brake{$name}[1]->();
@@ -402,12 +402,12 @@ $boss->query("SELECT pg_terminate_backend($collector)");
 ok(lg_collector_again($boss, $collector), 'another collector');
 is(ledger($stopped, 'outcome'), 'signalled', 'nothing is known yet');
 ok(comes_out($stopped, 'survived'), 'it survives');
-is(ledger($stopped, "outcome_at - at BETWEEN '9.9 s' AND '13 s', repeats"), 't|1', 'after ten seconds');
+is(ledger($stopped, "outcome_at - at BETWEEN '9.9 s' AND '20 s', repeats"), 't|1', 'after ten seconds');
 $victim = idler();
 is_ended($victim, 'others meanwhile');
 kill CONT => $stopped->pid;
 ok(comes_out($stopped, 'terminated in %'), 'corrected when it ends');
-like(ledger($stopped, 'outcome'), qr/^terminated in 1\d{4} ms$/, 'with the time it took');
+like(ledger($stopped, 'outcome'), qr/^terminated in [1-9]\d{4} ms$/, 'with the time it took');
 is($stopped->answer->{error}{sqlstate}, '57P01', 'and told');
 $stopped->close;
 

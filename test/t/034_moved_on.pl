@@ -287,7 +287,7 @@ while (time < $after && grep { $_->{phase} ne 'done' } @movers)
 		{
 			my $error = $answer->{error};
 			my $lasted = time - $mover->{begun};
-			$wrong .= "$error->{message}\n" if ($error->{detail} // '') !~ /under policy "p": idle in transaction for 3\d\d ms/;
+			$wrong .= "$error->{message}\n" if ($error->{detail} // '') !~ /under policy "p": idle in transaction for (?:[3-9]\d\d ms|[1-9]\d*(?:\.\d)? s)/;
 			$below++ if $lasted < $limit;
 			push @ended, $mover->{session}->pid;
 			$mover->{session}->close;
