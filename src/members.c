@@ -23,6 +23,7 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 
 #include "members.h"
 
@@ -122,7 +123,8 @@ find_table(const char *name)
 /*
  * Lock that table of the extension, prove that it can be used, and go on with
  * the rights of its owner; the caller takes back his own before he commits.
- * Raises an error if it cannot be used.  Needs SPI and a snapshot.
+ * Raises an error if it cannot be used.  Needs SPI and a snapshot, which a newer
+ * one replaces.
  */
 void
 lg_members_use_table(Oid extension, const char *name, LOCKMODE mode)
@@ -137,6 +139,10 @@ lg_members_use_table(Oid extension, const char *name, LOCKMODE mode)
 	if (!OidIsValid(table) || find_table(name) != table)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("table \"%s.%s\" is not there", OUR_SCHEMA, name)));
+
+	/* what has been committed while we waited counts; to an older one, a rewritten table is empty */
+	PopActiveSnapshot();
+	PushActiveSnapshot(GetTransactionSnapshot());
 
 	fault = find_fault(extension, table, mode > AccessShareLock);
 	if (fault != NULL)
