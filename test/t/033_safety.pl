@@ -187,8 +187,7 @@ drop('idlers');
 # --- a commit that waits for a dead standby
 $boss->query('ALTER SYSTEM SET fsync = on');
 $boss->query("ALTER SYSTEM SET commit_delay = 100000");
-lg_configure($boss, synchronous_standby_names => 'nobody');
-ok($boss->poll("SELECT setting = 'nobody' FROM pg_settings WHERE name = 'synchronous_standby_names'"), 'no standby');
+ok(lg_await_standby($boss, $node), 'no standby');
 policy('busy', target => 'active', roles => '{clerk}', min_duration => '400 ms');
 policy('busy now', target => 'transaction', roles => '{clerk}', min_duration => '400 ms');
 policy('cancel', target => 'active', roles => '{clerk}', min_duration => '300 ms', action => 'cancel');
