@@ -460,8 +460,7 @@ $loud->close;
 is($boss->query('SELECT count(*) FROM lifeguard.read_ledger()'), '16', 'the newest 16 entries');
 
 # --- a commit that waits for a dead standby, and a backup, are spared
-lg_configure($boss, synchronous_standby_names => 'nobody');
-$boss->poll("SELECT setting = 'nobody' FROM pg_settings WHERE name = 'synchronous_standby_names'");
+lg_await_standby($boss, $node) or die;
 $victim = LgSession->new($node);
 $victim->send('INSERT INTO till VALUES (2)');
 ok($boss->poll("SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = " . $victim->pid), 'a commit waits for a standby');

@@ -53,8 +53,8 @@ sub client
 # True once a session is gone.
 sub gone
 {
-	my ($session) = @_;
-	my $answer = $session->answer(0.001);
+	my ($session, $limit) = @_;
+	my $answer = $session->answer($limit // 0.2);
 	return $answer && ($answer->{error}{sqlstate} // '') eq '57P01';
 }
 
@@ -206,6 +206,7 @@ sub run_rows
 	return $rows;
 }
 my $pid = $s{scheduled}->pid;
+lg_grown_old($boss);
 is(run_rows($boss, "preview_policy('scheduled')"), "$pid|t|terminate|idle in transaction for N", 'preview: whatever the schedule')
   or diag $boss->query("SELECT * FROM lifeguard.preview_policy('scheduled')");
 is(run_rows($boss, "run_policy('scheduled', rehearse => true)"), "$pid|t|rehearsed|idle in transaction for N", 'run_policy: a rehearsal');
@@ -219,7 +220,7 @@ is($boss->query("SELECT in_force, why_not FROM lifeguard.policy_status WHERE nam
 lg_configure($boss, 'pg_lifeguard.enforce' => 'on');
 $boss->poll("SELECT setting = 'on' FROM pg_settings WHERE name = 'pg_lifeguard.enforce'");
 is(run_rows($boss, "run_policy('scheduled')"), "$pid|t|terminated in N ms|idle in transaction for N", 'run_policy: whatever the schedule');
-ok(gone($s{scheduled}), 'run_policy: it is gone');
+ok(gone($s{scheduled}, 10), 'run_policy: it is gone');
 $pid = $s{disabled}->pid;
 is(run_rows($boss, "run_policy('disabled')"), "$pid|t|terminated in N ms|idle in transaction for N", 'run_policy: disabled or not');
 is(run_rows($boss, "run_policy('disabled')"), '', 'run_policy: nobody left');
@@ -270,7 +271,7 @@ my $far = LgSession->new($standby);
 $far->poll("SELECT count(*) FROM lifeguard.policy_status WHERE name = 'on standbys'", 1);
 my ($far_victim, $far_other) = (client('far', node => $standby, done => 'BEGIN'), client('far primary', node => $standby, done => 'BEGIN'));
 ok($far->poll("SELECT count(*) = 1 FROM lifeguard.ledger WHERE policy = 'on standbys' AND outcome ~ '^terminated in' AND recorded_on = 'standby'"), "a standby's policy acts on the standby");
-ok(gone($far_victim), "a standby's policy: the victim is gone");
+ok(gone($far_victim, 10), "a standby's policy: the victim is gone");
 lg_passes($far, 2);
 is($far_other->query('SELECT 1'), '1', 'others do not');
 is($far->query("SELECT name, why_not FROM lifeguard.policy_status WHERE name IN ('on primaries', 'on standbys', 'on both') ORDER BY 1"), "on both|\non primaries|it runs on primaries only\non standbys|", 'policy_status on a standby');

@@ -435,6 +435,8 @@ policy('sweep', min_duration => '500 ms');
 my @many = map { idler() } 1 .. 270;
 my $pids = join ',', map { $_->pid } @many;
 kill STOP => map { $_->pid } @many;
+# the youngest, too: while no more can be under way, nobody new gets an entry
+ok($boss->poll("SELECT count(*) FROM lifeguard.ledger WHERE pid IN ($pids) AND outcome = 'rehearsed'", '270'), 'all are rehearsed');
 enforce('on');
 ok($boss->poll("SELECT count(*) FROM lifeguard.ledger WHERE pid IN ($pids) AND outcome = 'signalled'", '256'), 'as many as can be');
 ok(lg_passes($boss, 3), 'passes go on');

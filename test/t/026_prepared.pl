@@ -265,8 +265,7 @@ sub verdicts
 
 	# a COMMIT PREPARED that waits for a standby has the transaction, which still looks prepared
 	prepare($clerk, 'busy-1');
-	lg_configure($boss, synchronous_standby_names => 'nobody');
-	$boss->poll("SELECT current_setting('synchronous_standby_names') = 'nobody'");
+	lg_await_standby($boss, $node) or die;
 	$boss->query('SET synchronous_commit = local');
 	$clerk->send("COMMIT PREPARED 'busy-1'");
 	$boss->poll("SELECT wait_event = 'SyncRep' FROM pg_stat_activity WHERE pid = " . $clerk->pid);

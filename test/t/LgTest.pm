@@ -12,7 +12,7 @@ use Test::More;
 
 use LgSession;
 
-our @EXPORT = qw(lg_server lg_configure lg_passes lg_status lg_collector_again
+our @EXPORT = qw(lg_server lg_configure lg_await_standby lg_passes lg_status lg_collector_again
   lg_view_errors lg_negative_ages lg_log_complaints lg_has_library);
 
 # A started server with the extension in its database postgres.
@@ -50,6 +50,29 @@ sub lg_configure
 	}
 	$session->query('SELECT pg_reload_conf()');
 	return;
+}
+
+# From now on a commit waits for a standby that never comes, until
+# synchronous_standby_names is '' again.  That is so when the checkpointer has
+# read the setting, which shows only in a commit that waits.
+sub lg_await_standby
+{
+	my ($session, $node) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	lg_configure($session, synchronous_standby_names => 'nobody');
+	while (time < $deadline)
+	{
+		my $probe = LgSession->new($node);
+		$probe->send("SELECT pg_logical_emit_message(true, 'probe', '')");
+		until ($probe->answer(0.05))
+		{
+			# it is gone when the setting is
+			return 1 if $session->query("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND pid = " . $probe->pid);
+		}
+		$probe->close;
+	}
+	return 0;
 }
 
 # Columns of lifeguard.status, as psql -At prints them.
