@@ -491,7 +491,7 @@ bring_entries(Stay *stay)
 			batch->n == 0)
 			break;
 		for (int i = 0; i < batch->n; i++)
-			lg_ledger_mark_flushed(batch->numbers[i], 0, true);
+			lg_ledger_mark_flushed(batch->numbers[i], batch->entries[i].revision, true);
 	}
 }
 
