@@ -470,7 +470,7 @@ END
 	my $owner = LgSession->new($node, user => 'cousin', dbname => 'branch');
 
 	$boss->query('ALTER DATABASE branch OWNER TO cousin');
-	foreach my $setting ('role = cousin', 'session_authorization = cousin', 'exit_on_error = on')
+	foreach my $setting ('role = cousin', 'session_authorization = cousin')
 	{
 		$owner->query("ALTER DATABASE branch SET $setting");
 		prepare($session, "shield-$setting");
