@@ -86,6 +86,7 @@ typedef struct Errand
 	int failures_in_a_row;
 	uint64 failures_before; /* news when it was sent */
 	uint64 runs_before;
+	TimestampTz flush_before;
 	bool said_no_slot;
 	char home[NAMEDATALEN]; /* where it was sent */
 } Errand;
@@ -98,9 +99,12 @@ judge_end(int64 now)
 {
 	LgKeeperNews news = read_news();
 
+	/* where the extension is missing, say, entries would have us send one after the other */
+	bool wrote_nothing = errand.unflushed_since != 0 && news.last_flush == errand.flush_before;
+
 	if (news.runs == errand.runs_before)
 		note_failure("the keeper did not start; the server log says why");
-	if (news.runs == errand.runs_before || news.failures != errand.failures_before)
+	if (news.runs == errand.runs_before || news.failures != errand.failures_before || wrote_nothing)
 		errand.failures_in_a_row++;
 	else
 		errand.failures_in_a_row = 0;
@@ -247,6 +251,7 @@ send_keeper(Oid home, const char *name, LgTime now)
 	errand.said_no_slot = false;
 	errand.failures_before = news.failures;
 	errand.runs_before = news.runs;
+	errand.flush_before = news.last_flush;
 	strlcpy(errand.home, name, NAMEDATALEN);
 }
 
@@ -491,7 +496,7 @@ bring_entries(Stay *stay)
 			batch->n == 0)
 			break;
 		for (int i = 0; i < batch->n; i++)
-			lg_ledger_mark_flushed(batch->numbers[i], 0, true);
+			lg_ledger_mark_flushed(batch->numbers[i], batch->entries[i].revision, true);
 	}
 }
 

@@ -342,8 +342,9 @@ lg_ledger_forget(void)
 }
 
 /*
- * Say that a revision of an entry is in the table, committed, and whether its
- * NOTIFY is out.  Takes back neither.
+ * Say that a revision of an entry is in the table, committed, and whether the
+ * NOTIFY about that revision is out (a newer one may be news).  Takes back
+ * neither.
  */
 void
 lg_ledger_mark_flushed(uint64 number, uint32 revision, bool notified)
@@ -358,7 +359,7 @@ lg_ledger_mark_flushed(uint64 number, uint32 revision, bool notified)
 
 		entry->flushed = Max(entry->flushed, revision);
 		lg_shared->ledger_unflushed -= was_unflushed && !is_unflushed(entry);
-		entry->notified |= notified;
+		entry->notified |= notified && entry->revision == revision;
 	}
 	LWLockRelease(lg_shared->ledger_lock);
 }

@@ -63,6 +63,26 @@ is(lg_status($session, 'policies'), '1', 'what is published stays');
 $locker->query('COMMIT');
 ok(well_again($session), 'over, and the next one is well');
 
+# --- somebody rewrites it while the keeper waits
+$locker->query("BEGIN; ALTER TABLE lifeguard.policy ALTER comment TYPE text USING comment || ''");
+ok($session->poll("SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'pg_lifeguard keeper' AND wait_event_type = 'Lock'"),
+	'a keeper waits for the table that is being rewritten');
+$read = $session->query('SELECT clock_timestamp()');
+$locker->query('COMMIT');
+ok($session->poll("SELECT policies_read_at > timestamptz '$read' FROM lifeguard.status"), 'and reads it');
+is(lg_status($session, 'policies'), '1', 'as it is by then');
+
+# --- columns are of other types
+$session->query(<<'END');
+ALTER TABLE lifeguard.policy ALTER keep DROP DEFAULT, ALTER keep TYPE text, ALTER roles TYPE int[] USING '{1}'
+END
+$read = $session->query('SELECT clock_timestamp()');
+ok($session->poll("SELECT policies_read_at > timestamptz '$read' FROM lifeguard.status"), 'read');
+is(lg_status($session, 'policies'), '1', 'what can be converted is');
+$session->query(<<'END');
+ALTER TABLE lifeguard.policy ALTER keep TYPE int USING 0, ALTER keep SET DEFAULT 0, ALTER roles TYPE text[] USING NULL
+END
+
 # --- the table is not what it was
 foreach my $change (
 	[ 'ENABLE ROW LEVEL SECURITY', 'DISABLE ROW LEVEL SECURITY', '%row-level security%' ],

@@ -462,6 +462,24 @@ END
 	drop_policy($policy);
 }
 
+# --- the owner of a database cannot shield what is prepared there
+{
+	my $policy = policy('{shield-%}');
+	my $session = LgSession->new($node, user => 'clerk', dbname => 'branch');
+	my $owner = LgSession->new($node, user => 'cousin', dbname => 'branch');
+
+	$boss->query('ALTER DATABASE branch OWNER TO cousin');
+	foreach my $setting ('role = cousin', 'session_authorization = cousin')
+	{
+		$owner->query("ALTER DATABASE branch SET $setting");
+		prepare($session, "shield-$setting");
+		gone_by("shield-$setting", "not by ALTER DATABASE SET $setting");
+		$owner->query('ALTER DATABASE branch RESET ALL');
+	}
+	$_->close foreach $session, $owner;
+	drop_policy($policy);
+}
+
 # --- relations of other databases are named
 {
 	my $blocker = LgSession->new($node, dbname => 'branch');
