@@ -247,6 +247,10 @@ complete_copy(LgLocalPolicies *copy)
 		LgPolicy *policy = &local->policy;
 
 		local->needs = lg_policy_needs(policy);
+		local->action = policy->action;
+		local->any_database = policy->filters[LG_FILTER_DATABASES].count == 0 &&
+							  policy->filters[LG_FILTER_EXCEPT_DATABASES].count == 0;
+		local->limit = lg_policy_limit(policy);
 		local->zone = policy->time_zone[0] != '\0' ? pg_tzset(policy->time_zone) : log_timezone;
 		local->checked_minute = PG_INT64_MIN;
 		if (policy->enabled)

@@ -34,6 +34,12 @@ typedef struct LgLocalPolicy
 	LgPolicy policy;
 	int place; /* in the set, and in everything that is kept per policy */
 	int needs; /* LG_NEEDS_... */
+
+	/* what a walk asks of each, side by side: copies, for a policy is large */
+	LgPolicyAction action;
+	bool any_database; /* neither databases nor except_databases is given */
+	int64 limit;	   /* lg_policy_limit() */
+
 	pg_tz *zone;
 	int64 checked_minute; /* for which in_schedule was worked out */
 	bool in_schedule;

@@ -351,26 +351,25 @@ note_stall(LgRescue *rescue, const LgSession *session)
 static bool
 in_scope(const LgLocalPolicy *local, const LgSession *session)
 {
-	const LgPolicy *policy = &local->policy;
 	int role = lg_rights_role_flags(session->userid, local);
 	int database;
 
 	if (role != 0 && ((role & LG_ROLE_LISTED) == 0 || (role & LG_ROLE_EXCEPTED) != 0))
 		return false;
-	if (policy->filters[LG_FILTER_DATABASES].count == 0 &&
-		policy->filters[LG_FILTER_EXCEPT_DATABASES].count == 0)
+	if (local->any_database)
 		return true;
 	database = lg_rights_database_flags(session->databaseid, local);
 	return database == 0 ||
 		   ((database & LG_DATABASE_LISTED) != 0 && (database & LG_DATABASE_EXCEPTED) == 0);
 }
 
+/* Does it not even have to be asked: not meant, or dealt with, in this episode? */
 static bool
-is_unmeant(const LgLocalPolicy *local, int slot, TimestampTz since)
+is_settled(const LgLocalPolicy *local, int slot, TimestampTz since)
 {
 	const LgEpisodeMark *mark = lg_state_mark(local, slot);
 
-	return mark->since == since && mark->unmeant;
+	return mark->since == since && (mark->unmeant || lg_state_is_over(local, slot, since));
 }
 
 /* Compare a session with the policies of one target; kept is its copy, once there is one. */
@@ -386,11 +385,10 @@ consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, Timest
 	for (int i = 0; i < rescue->n_in_force[target]; i++)
 	{
 		LgLocalPolicy *local = rescue->in_force[target][i];
-		const LgPolicy *policy = &local->policy;
 
-		if (age <= lg_policy_limit(policy) && !rescue->all)
+		if (age <= local->limit && !rescue->all)
 		{
-			TimestampTz violates = start + lg_policy_limit(policy) + 1;
+			TimestampTz violates = start + local->limit + 1;
 
 			if (rescue->deadline != 0 && violates >= rescue->deadline)
 				break; /* the others are later still */
@@ -399,8 +397,7 @@ consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, Timest
 			rescue->deadline = violates;
 			break;
 		}
-		if (!rescue->all && (lg_state_is_over(local, session->slot, since) ||
-							 is_unmeant(local, session->slot, since) || !in_scope(local, session)))
+		if (!rescue->all && (is_settled(local, session->slot, since) || !in_scope(local, session)))
 			continue;
 		if (*kept == NULL)
 		{

@@ -415,7 +415,7 @@ add_policy(LgRows *rows, LgLocalPolicy *local, const LgPolicyState *state, const
 	lg_rows_add(rows, BoolGetDatum(idle == NULL));
 	lg_rows_add_text(rows, idle);
 	lg_rows_add_time(rows, paused > now.wall ? paused : 0);
-	lg_rows_add_time(rows, local->policy.enabled
+	lg_rows_add_time(rows, local->policy.enabled && local->zone != NULL
 							   ? lg_schedule_next(&local->policy.schedule, local->zone, now.wall)
 							   : 0);
 	lg_rows_add_int(rows, lg_limiter_last_minute(&state->acted, now.mono));

@@ -82,7 +82,7 @@ typedef struct LgShared
 	LgRing *ledger;				   /* of LgLedgerEntry; guarded by ledger_lock */
 	LgPolicySet *policies;		   /* guarded by policies_lock */
 	struct LgPolicyState *states;  /* by place in the set; see state.h */
-	struct LgEpisodeMark *marks;   /* by place and process slot; see state.h */
+	struct LgEpisodeMark *marks;   /* by slot and place; see state.h */
 	struct LgStall *stalls;		   /* by connection slot; see state.h */
 	struct LgLastWait *last_waits; /* likewise */
 	struct LgPending *pendings;	   /* actions under way; see pending.h */

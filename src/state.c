@@ -71,9 +71,8 @@ lg_state_of(const LgLocalPolicy *local)
 
 	if (strcmp(state->name, local->policy.name) != 0)
 	{
-		LgEpisodeMark *marks = &lg_shared->marks[(Size) local->place * lg_state_count_slots()];
-
-		memset(marks, 0, sizeof(LgEpisodeMark) * lg_state_count_slots());
+		for (int slot = 0; slot < lg_state_count_slots(); slot++)
+			memset(lg_state_mark(local, slot), 0, sizeof(LgEpisodeMark));
 		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 		memset(state, 0, sizeof(LgPolicyState));
 		strlcpy(state->name, local->policy.name, NAMEDATALEN);
@@ -90,7 +89,7 @@ LgEpisodeMark *
 lg_state_mark(const LgLocalPolicy *local, int slot)
 {
 	Assert(slot >= 0 && slot < lg_state_count_slots());
-	return &lg_shared->marks[(Size) local->place * lg_state_count_slots() + slot];
+	return &lg_shared->marks[(Size) slot * lg_max_policies + local->place];
 }
 
 /*
@@ -102,8 +101,7 @@ lg_state_is_over(const LgLocalPolicy *local, int slot, TimestampTz since)
 {
 	const LgEpisodeMark *mark = lg_state_mark(local, slot);
 
-	return mark->since == since && mark->acted != LG_POLICY_LOG &&
-		   mark->acted >= local->policy.action;
+	return mark->since == since && mark->acted != LG_POLICY_LOG && mark->acted >= local->action;
 }
 
 /*
