@@ -247,6 +247,7 @@ complete_copy(LgLocalPolicies *copy)
 		LgPolicy *policy = &local->policy;
 
 		local->needs = lg_policy_needs(policy);
+		local->index = i;
 		local->action = policy->action;
 		local->any_database = policy->filters[LG_FILTER_DATABASES].count == 0 &&
 							  policy->filters[LG_FILTER_EXCEPT_DATABASES].count == 0;

@@ -36,6 +36,7 @@ typedef struct LgLocalPolicy
 	int needs; /* LG_NEEDS_... */
 
 	/* what a walk asks of each, side by side: copies, for a policy is large */
+	int index; /* in this copy */
 	LgPolicyAction action;
 	bool any_database; /* neither databases nor except_databases is given */
 	int64 limit;	   /* lg_policy_limit() */

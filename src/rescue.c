@@ -365,11 +365,9 @@ in_scope(const LgLocalPolicy *local, const LgSession *session)
 
 /* Does it not even have to be asked: not meant, or dealt with, in this episode? */
 static bool
-is_settled(const LgLocalPolicy *local, int slot, TimestampTz since)
+is_settled(const LgEpisodeMark *mark, const LgLocalPolicy *local, TimestampTz since)
 {
-	const LgEpisodeMark *mark = lg_state_mark(local, slot);
-
-	return mark->since == since && (mark->unmeant || lg_state_is_over(local, slot, since));
+	return mark->since == since && (mark->unmeant || lg_state_is_done(mark, local));
 }
 
 /* Compare a session with the policies of one target; kept is its copy, once there is one. */
@@ -379,6 +377,7 @@ consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, Timest
 {
 	TimestampTz start = Max(since, rescue->server.ages_count_from);
 	int64 age = lg_clock_age(start, rescue->now.wall);
+	const LgEpisodeMark *marks = lg_state_marks(session->slot);
 
 	if (since == 0 && !rescue->all)
 		return;
@@ -397,7 +396,8 @@ consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, Timest
 			rescue->deadline = violates;
 			break;
 		}
-		if (!rescue->all && (is_settled(local, session->slot, since) || !in_scope(local, session)))
+		if (!rescue->all &&
+			(is_settled(&marks[local->place], local, since) || !in_scope(local, session)))
 			continue;
 		if (*kept == NULL)
 		{

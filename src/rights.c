@@ -525,7 +525,7 @@ lg_rights_role_flags(Oid roleid, const LgLocalPolicy *local)
 {
 	RoleEntry *entry = find_role(roleid);
 
-	return entry != NULL ? entry->flags[local - resolved.policies->policies] : 0;
+	return entry != NULL ? entry->flags[local->index] : 0;
 }
 
 int
@@ -533,7 +533,7 @@ lg_rights_database_flags(Oid databaseid, const LgLocalPolicy *local)
 {
 	DatabaseEntry *entry = find_database(databaseid);
 
-	return entry != NULL ? entry->flags[local - resolved.policies->policies] : 0;
+	return entry != NULL ? entry->flags[local->index] : 0;
 }
 
 /*

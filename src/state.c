@@ -82,26 +82,32 @@ lg_state_of(const LgLocalPolicy *local)
 }
 
 /*
- * What is recorded of a policy and the session, or prepared transaction, in a
- * slot.  The caller makes a pass.
+ * What is recorded of the session, or prepared transaction, in a slot, by place
+ * of the policy; of one policy.  The caller makes a pass.
  */
+LgEpisodeMark *
+lg_state_marks(int slot)
+{
+	Assert(slot >= 0 && slot < lg_state_count_slots());
+	return &lg_shared->marks[(Size) slot * lg_max_policies];
+}
+
 LgEpisodeMark *
 lg_state_mark(const LgLocalPolicy *local, int slot)
 {
-	Assert(slot >= 0 && slot < lg_state_count_slots());
-	return &lg_shared->marks[(Size) slot * lg_max_policies + local->place];
+	return &lg_state_marks(slot)[local->place];
 }
 
 /*
- * Has the policy done with this episode whatever it can?  One that has become
- * stronger meanwhile has not.  The caller makes a pass.
+ * Has the policy done with this episode whatever it can?  The caller makes a
+ * pass.
  */
 bool
 lg_state_is_over(const LgLocalPolicy *local, int slot, TimestampTz since)
 {
 	const LgEpisodeMark *mark = lg_state_mark(local, slot);
 
-	return mark->since == since && mark->acted != LG_POLICY_LOG && mark->acted >= local->action;
+	return mark->since == since && lg_state_is_done(mark, local);
 }
 
 /*

@@ -68,12 +68,20 @@ typedef struct LgLastWait
 	TimestampTz seen;
 } LgLastWait;
 
+/* Has the policy done in the episode of this mark whatever it can?  One that has become stronger has not. */
+static inline bool
+lg_state_is_done(const LgEpisodeMark *mark, const LgLocalPolicy *local)
+{
+	return mark->acted != LG_POLICY_LOG && mark->acted >= local->action;
+}
+
 extern Size lg_state_policies_size(void);
 extern Size lg_state_marks_size(void);
 extern Size lg_state_stalls_size(void);
 extern Size lg_state_last_waits_size(void);
 extern int lg_state_count_slots(void);
 extern LgPolicyState *lg_state_of(const LgLocalPolicy *local);
+extern LgEpisodeMark *lg_state_marks(int slot);
 extern LgEpisodeMark *lg_state_mark(const LgLocalPolicy *local, int slot);
 extern bool lg_state_is_over(const LgLocalPolicy *local, int slot, TimestampTz since);
 extern bool lg_state_enforced(void);
