@@ -81,6 +81,10 @@ lg_ledger_rows_add(LgRows *rows, const LgLedgerEntry *entry, bool may_see)
 		lg_rows_add_null(rows);
 	else
 		lg_rows_add_int(rows, entry->waiters_freed);
-	lg_rows_add_text(rows, lg_texts_to_local(entry->reason, entry->writer_databaseid));
+
+	/* what a policy has seen of a session tells as much as the columns that are hidden */
+	lg_rows_add_text(rows, may_see || entry->policy[0] == '\0'
+							   ? lg_texts_to_local(entry->reason, entry->writer_databaseid)
+							   : NULL);
 	lg_rows_add_text(rows, entry->on_standby ? "standby" : "primary");
 }

@@ -42,10 +42,10 @@ COMMENT ON TABLE lifeguard.ledger_entries IS
 COMMENT ON COLUMN lifeguard.ledger_entries.boot IS 'Since when the server had been up that recorded it';
 COMMENT ON COLUMN lifeguard.ledger_entries.number IS 'Number of the entry since then';
 COMMENT ON COLUMN lifeguard.ledger_entries.userid IS 'Role of the victim';
-COMMENT ON COLUMN lifeguard.ledger_entries.at IS 'When the signal went out';
+COMMENT ON COLUMN lifeguard.ledger_entries.at IS 'When the signal went out, or the verdict was reached';
 COMMENT ON COLUMN lifeguard.ledger_entries.policy IS 'Name of the policy; NULL by hand';
 COMMENT ON COLUMN lifeguard.ledger_entries.target IS 'The policy''s target, or by hand';
-COMMENT ON COLUMN lifeguard.ledger_entries.action IS 'cancel or terminate';
+COMMENT ON COLUMN lifeguard.ledger_entries.action IS 'log, cancel, terminate or cancel then terminate';
 COMMENT ON COLUMN lifeguard.ledger_entries.pid IS 'Process ID of the victim';
 COMMENT ON COLUMN lifeguard.ledger_entries.gid IS 'Name of the prepared transaction';
 COMMENT ON COLUMN lifeguard.ledger_entries.backend_start IS 'When the victim''s process started';
@@ -57,15 +57,15 @@ COMMENT ON COLUMN lifeguard.ledger_entries.state IS 'Its state when it was judge
 COMMENT ON COLUMN lifeguard.ledger_entries.state_age IS 'How long that state had lasted';
 COMMENT ON COLUMN lifeguard.ledger_entries.blocked_total IS 'Sessions that waited for it, directly or through others';
 COMMENT ON COLUMN lifeguard.ledger_entries.blocked_pids IS 'Their process IDs, at most 32';
-COMMENT ON COLUMN lifeguard.ledger_entries.relation_name IS 'The relation they waited for, or that it waited for itself; NULL if it is of another database';
+COMMENT ON COLUMN lifeguard.ledger_entries.relation_name IS 'The relation they waited for, or that it waited for itself; NULL until its name has been looked up';
 COMMENT ON COLUMN lifeguard.ledger_entries.query IS 'Its running or last statement, clipped at 1,023 bytes';
 COMMENT ON COLUMN lifeguard.ledger_entries.query_tags IS 'The SQL comment behind or in front of it';
 COMMENT ON COLUMN lifeguard.ledger_entries.signal IS 'What it was sent: SIGINT for a cancel, SIGTERM for a terminate, as the victim''s own handler carried it out';
-COMMENT ON COLUMN lifeguard.ledger_entries.outcome IS 'terminated in N ms, cancelled in N ms, spared: why, or already acted on; signalled while nothing is known';
+COMMENT ON COLUMN lifeguard.ledger_entries.outcome IS 'terminated in N ms, cancelled in N ms, rolled back in N ms, survived, spared: why, not permitted, over limit, already acted on or rehearsed; signalled while nothing is known';
 COMMENT ON COLUMN lifeguard.ledger_entries.outcome_at IS 'When that was known';
-COMMENT ON COLUMN lifeguard.ledger_entries.repeats IS 'How often the same was asked for in this episode';
+COMMENT ON COLUMN lifeguard.ledger_entries.repeats IS 'How often the same was asked for in this episode; in the table written when it doubles';
 COMMENT ON COLUMN lifeguard.ledger_entries.waiters_freed IS 'How many of those that waited for it do so no more';
-COMMENT ON COLUMN lifeguard.ledger_entries.reason IS 'What was given as the reason';
+COMMENT ON COLUMN lifeguard.ledger_entries.reason IS 'By hand: what was given as the reason; of a policy: what the session did, for how long, and to whom';
 COMMENT ON COLUMN lifeguard.ledger_entries.recorded_on IS 'primary or standby';
 
 -- Memory is asked once, so that no entry is shown twice or, between two
@@ -85,7 +85,7 @@ SELECT e.at, e.policy, e.target, e.action, e.pid, e.gid,
 	CASE WHEN may.see THEN e.state_age END, e.blocked_total, e.blocked_pids, e.relation_name,
 	CASE WHEN may.see THEN e.query ELSE '<insufficient privilege>' END,
 	CASE WHEN may.see THEN e.query_tags END, e.signal, e.outcome, e.outcome_at, e.repeats,
-	e.waiters_freed, e.reason, e.recorded_on
+	e.waiters_freed, CASE WHEN may.see OR e.policy IS NULL THEN e.reason END, e.recorded_on
 FROM ONLY lifeguard.ledger_entries e
 	-- a role that is gone has no members
 	CROSS JOIN LATERAL (SELECT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
@@ -93,10 +93,10 @@ FROM ONLY lifeguard.ledger_entries e
 WHERE NOT EXISTS (SELECT FROM memory m WHERE m.boot = e.boot AND m.number = e.number);
 COMMENT ON VIEW lifeguard.ledger IS
 'Every action: on whom, why, on what evidence, and what came of it. In shared memory at once, in the home database within pg_lifeguard.flush_interval.';
-COMMENT ON COLUMN lifeguard.ledger.at IS 'When the signal went out';
+COMMENT ON COLUMN lifeguard.ledger.at IS 'When the signal went out, or the verdict was reached';
 COMMENT ON COLUMN lifeguard.ledger.policy IS 'Name of the policy; NULL by hand';
 COMMENT ON COLUMN lifeguard.ledger.target IS 'The policy''s target, or by hand';
-COMMENT ON COLUMN lifeguard.ledger.action IS 'cancel or terminate';
+COMMENT ON COLUMN lifeguard.ledger.action IS 'log, cancel, terminate or cancel then terminate';
 COMMENT ON COLUMN lifeguard.ledger.pid IS 'Process ID of the victim';
 COMMENT ON COLUMN lifeguard.ledger.gid IS 'Name of the prepared transaction';
 COMMENT ON COLUMN lifeguard.ledger.backend_start IS 'When the victim''s process started';
@@ -108,14 +108,14 @@ COMMENT ON COLUMN lifeguard.ledger.state IS 'Its state when it was judged';
 COMMENT ON COLUMN lifeguard.ledger.state_age IS 'How long that state had lasted';
 COMMENT ON COLUMN lifeguard.ledger.blocked_total IS 'Sessions that waited for it, directly or through others';
 COMMENT ON COLUMN lifeguard.ledger.blocked_pids IS 'Their process IDs, at most 32';
-COMMENT ON COLUMN lifeguard.ledger.relation_name IS 'The relation they waited for, or that it waited for itself; NULL if it is of another database';
+COMMENT ON COLUMN lifeguard.ledger.relation_name IS 'The relation they waited for, or that it waited for itself; NULL until its name has been looked up';
 COMMENT ON COLUMN lifeguard.ledger.query IS 'Its running or last statement, clipped at 1,023 bytes';
 COMMENT ON COLUMN lifeguard.ledger.query_tags IS 'The SQL comment behind or in front of it';
 COMMENT ON COLUMN lifeguard.ledger.signal IS 'What it was sent: SIGINT for a cancel, SIGTERM for a terminate, as the victim''s own handler carried it out';
-COMMENT ON COLUMN lifeguard.ledger.outcome IS 'terminated in N ms, cancelled in N ms, spared: why, or already acted on; signalled while nothing is known';
+COMMENT ON COLUMN lifeguard.ledger.outcome IS 'terminated in N ms, cancelled in N ms, rolled back in N ms, survived, spared: why, not permitted, over limit, already acted on or rehearsed; signalled while nothing is known';
 COMMENT ON COLUMN lifeguard.ledger.outcome_at IS 'When that was known';
-COMMENT ON COLUMN lifeguard.ledger.repeats IS 'How often the same was asked for in this episode';
+COMMENT ON COLUMN lifeguard.ledger.repeats IS 'How often the same was asked for in this episode; in the table written when it doubles';
 COMMENT ON COLUMN lifeguard.ledger.waiters_freed IS 'How many of those that waited for it do so no more';
-COMMENT ON COLUMN lifeguard.ledger.reason IS 'What was given as the reason';
+COMMENT ON COLUMN lifeguard.ledger.reason IS 'By hand: what was given as the reason; of a policy: what the session did, for how long, and to whom';
 COMMENT ON COLUMN lifeguard.ledger.recorded_on IS 'primary or standby';
 GRANT SELECT ON lifeguard.ledger TO PUBLIC;
