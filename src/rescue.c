@@ -230,27 +230,6 @@ note_waiting(LgRescue *rescue)
 	}
 }
 
-static TimestampTz
-last_waiting(const LgSession *session)
-{
-	const LgLastWait *last = &lg_shared->last_waits[session->slot];
-
-	return session->slot < MaxConnections && last->pid == session->pid ? last->seen : 0;
-}
-
-/* Policies have changed: whom they do not mean has to be asked anew. */
-static void
-forget_unmeant(uint64 generation)
-{
-	Size n = lg_state_marks_size() / sizeof(LgEpisodeMark);
-
-	if (lg_shared->marks_generation == generation)
-		return;
-	for (Size i = 0; i < n; i++)
-		lg_shared->marks[i].unmeant = false;
-	lg_shared->marks_generation = generation;
-}
-
 /*
  * Begin a pass over the policies, which are lg_policies_get()'s and must not be
  * asked for anew before it ends: all that are in force, or only one, whatever its
@@ -291,7 +270,7 @@ lg_rescue_begin(LgTime now, LgLocalPolicies *policies, const LgLockGraph *collec
 		n += rescue->n_in_force[target];
 	rescue->opened = n > 0;
 	rescue->planned_slots = palloc0(sizeof(bool) * lg_state_count_slots());
-	forget_unmeant(policies->generation);
+	lg_state_forget_unmeant(policies->generation);
 	if (rescue->opened)
 		lg_rights_open(policies);
 	return rescue;
@@ -533,6 +512,51 @@ asks_for_graph(LgRescue *rescue, const LgLockGraph *collected)
 	return false;
 }
 
+/* A moment at which the next pass has something to do. */
+static void
+note_deadline(LgRescue *rescue, TimestampTz since, int64 limit)
+{
+	TimestampTz violates = Max(since, rescue->server.ages_count_from) + limit + 1;
+
+	if (since != 0 && violates > rescue->server.now &&
+		(rescue->deadline == 0 || violates < rescue->deadline))
+		rescue->deadline = violates;
+}
+
+/*
+ * When those who wait now will have waited for too long, for a policy on waiters;
+ * and for one on those who make them wait: of each queue its head, which as a rule
+ * has waited longest.
+ */
+static void
+note_wait_deadlines(LgRescue *rescue)
+{
+	const LgLockGraph *graph = rescue->collected;
+
+	for (LgTarget target = LG_TARGET_WAITER; target <= LG_TARGET_QUEUED_DDL; target++)
+	{
+		for (int i = 0; i < rescue->n_in_force[target]; i++)
+		{
+			for (int w = 0; w < graph->n_waiters; w++)
+				note_deadline(rescue, graph->waiters[w].wait_start,
+							  rescue->in_force[target][i]->limit);
+		}
+	}
+	for (int i = 0; i < rescue->policies->n; i++)
+	{
+		const LgLocalPolicy *local = &rescue->policies->policies[i];
+
+		if (local->policy.min_blocked_for == 0 || !local->policy.enabled)
+			continue;
+		for (int l = 0; l < graph->n_locks; l++)
+		{
+			if (graph->locks[l].n_waiters > 0)
+				note_deadline(rescue, graph->waiters[graph->locks[l].first_waiter].wait_start,
+							  local->policy.min_blocked_for);
+		}
+	}
+}
+
 /* Compare everybody in the graph with the policies that are about waiting. */
 static void
 consider_graph(LgRescue *rescue)
@@ -552,7 +576,7 @@ consider_graph(LgRescue *rescue)
 		if (node->first_waiter < 0)
 		{
 			consider_for(rescue, LG_TARGET_BLOCKER, &session,
-						 Max(session.state_change, last_waiting(&session)), &kept);
+						 Max(session.state_change, lg_state_last_waiting(&session)), &kept);
 			continue;
 		}
 		consider_for(rescue, LG_TARGET_WAITER, &session, node->wait_start, &kept);
@@ -610,7 +634,7 @@ add_graph_facts(LgRescue *rescue, LgCandidate *candidate)
 	facts->waiting = node->first_waiter >= 0;
 	facts->wait_start = node->wait_start;
 	facts->root_blocker = node->first_waiter < 0;
-	facts->last_waiting = last_waiting(candidate->session);
+	facts->last_waiting = lg_state_last_waiting(candidate->session);
 	count_blocked(graph, index, facts);
 	if (facts->blocks_since != 0)
 		facts->blocks_since = Max(facts->blocks_since, facts->last_waiting);
@@ -736,6 +760,8 @@ lg_rescue_decide(LgRescue *rescue)
 
 	if (!rescue->opened)
 		return;
+	if (collected != NULL && !rescue->all)
+		note_wait_deadlines(rescue);
 	if (collected != NULL && asks_for_graph(rescue, collected))
 	{
 		rescue->graph = lg_lock_graph_read();

@@ -111,6 +111,33 @@ lg_state_is_over(const LgLocalPolicy *local, int slot, TimestampTz since)
 }
 
 /*
+ * Policies have changed: whom they do not mean has to be asked anew.  For who makes
+ * a pass, with the generation of his policies.
+ */
+void
+lg_state_forget_unmeant(uint64 generation)
+{
+	Size n = lg_state_marks_size() / sizeof(LgEpisodeMark);
+
+	if (lg_shared->marks_generation == generation)
+		return;
+	for (Size i = 0; i < n; i++)
+		lg_shared->marks[i].unmeant = false;
+	lg_shared->marks_generation = generation;
+}
+
+/*
+ * When the session was last seen waiting for a lock; 0 = never.
+ */
+TimestampTz
+lg_state_last_waiting(const LgSession *session)
+{
+	const LgLastWait *last = &lg_shared->last_waits[session->slot];
+
+	return session->slot < MaxConnections && last->pid == session->pid ? last->seen : 0;
+}
+
+/*
  * Does pg_lifeguard.enforce allow signals?  A session in a long statement has not
  * heard of a reload yet, the collector has; either may say no.
  */
