@@ -9,6 +9,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 
 use File::Basename;
+use LgPolicies;
 use LgTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -47,23 +48,13 @@ prepare();
 sub policy
 {
 	my ($name, %columns) = @_;
-	my %all = (
-		target => 'active', min_duration => '200 ms', action => 'terminate', roles => '{clerk}',
-		max_per_pass => 0, max_per_minute => 0, cooldown => '0', %columns);
-
-	$boss->query("SELECT lifeguard.create_policy('$name', "
-		  . join(', ', map { "$_ => '$all{$_}'" } sort keys %all) . ')');
-	$boss->poll("SELECT count(*) = 1 FROM lifeguard.policy_status WHERE name = '$name'") or die;
+	lg_define($boss, $name => { applications => undef, target => 'active', min_duration => '200 ms', roles => '{clerk}', %columns }) or die;
 	return;
 }
 
 sub drop
 {
-	foreach my $name (@_)
-	{
-		$boss->query("SELECT lifeguard.drop_policy('$name')");
-		$boss->poll("SELECT count(*) = 0 FROM lifeguard.policy_status WHERE name = '$name'") or die;
-	}
+	lg_drop_named($boss, @_) or die;
 	return;
 }
 

@@ -11,7 +11,7 @@ use Test::More;
 
 use LgSession;
 
-our @EXPORT = qw(lg_define lg_drop lg_run_pass lg_outcome lg_ledger lg_grown_old lg_waits);
+our @EXPORT = qw(lg_define lg_drop lg_drop_named lg_run_pass lg_outcome lg_ledger lg_grown_old lg_waits);
 
 # The words "name => 'value'" for a function's arguments, from a hash.
 sub _arguments
@@ -55,6 +55,16 @@ sub lg_drop
 	my ($session) = @_;
 	$session->query('DELETE FROM lifeguard.policy');
 	return $session->poll('SELECT count(*) FROM lifeguard.policy_status', '0');
+}
+
+# Drop these, and wait until they are not in force any more.
+sub lg_drop_named
+{
+	my ($session, @names) = @_;
+	my $list = join ',', map { "'$_'" } @names;
+
+	$session->query("SELECT lifeguard.drop_policy('$_')") foreach @names;
+	return $session->poll("SELECT count(*) FROM lifeguard.policy_status WHERE name IN ($list)", '0');
 }
 
 sub lg_run_pass
