@@ -83,17 +83,18 @@ is_ended(PGconn *conn)
 	return PQconsumeInput(conn) == 0 || PQstatus(conn) == CONNECTION_BAD;
 }
 
-static struct pollfd fds[MAX_SESSIONS]; /* as wait_readable() has left them */
+static struct pollfd fds[MAX_SESSIONS]; /* as wait_for_events() has left them */
+static short wanted[MAX_SESSIONS];		/* events to wait for; 0: something to read */
 
 static void
-wait_readable(PGconn **conns, int n, double until)
+wait_for_events(PGconn **conns, int n, double until)
 {
 	double left = until - now_ms();
 
 	for (int i = 0; i < n; i++)
 	{
 		fds[i].fd = conns[i] != NULL ? PQsocket(conns[i]) : -1;
-		fds[i].events = POLLIN;
+		fds[i].events = wanted[i] != 0 ? wanted[i] : POLLIN;
 	}
 	poll(fds, n, left < 0 ? 0 : (int) left + 1);
 }
@@ -122,7 +123,7 @@ react(int trials, double limit, char **conninfos, int lanes)
 		}
 		while (open > 0)
 		{
-			wait_readable(conns, lanes, now_ms() + 1000);
+			wait_for_events(conns, lanes, now_ms() + 1000);
 			for (int lane = 0; lane < lanes; lane++)
 			{
 				if (conns[lane] == NULL || !is_ended(conns[lane]))
@@ -142,7 +143,8 @@ typedef struct Pauser
 {
 	PGconn *conn;
 	int lane;
-	int step;	  /* 0 begins, 1 pauses, 2 ends its transaction */
+	int step;	  /* -1 connects, 0 begins, 1 pauses, 2 ends its transaction */
+	short events; /* that it waits for while it connects */
 	double since; /* when the server said that it is idle */
 	double until; /* of the pause */
 } Pauser;
@@ -178,18 +180,48 @@ drain(PGconn *conn)
 	return false;
 }
 
+/* Begin to connect again; nobody else is to wait for that. */
 static void
 restart(Pauser *p, char **conninfos)
 {
 	PQfinish(p->conn);
-	p->conn = open_session(conninfos[p->lane]);
-	p->step = 0;
-	send_step(p);
+	p->conn = PQconnectStart(conninfos[p->lane]);
+	if (p->conn == NULL || PQstatus(p->conn) == CONNECTION_BAD)
+		fail("no connection", p->conn ? PQerrorMessage(p->conn) : "out of memory");
+	PQsetNoticeProcessor(p->conn, ignore, NULL);
+	p->step = -1;
+	p->events = POLLOUT;
+}
+
+static void
+go_on_connecting(Pauser *p)
+{
+	switch (PQconnectPoll(p->conn))
+	{
+		case PGRES_POLLING_READING:
+			p->events = POLLIN;
+			break;
+		case PGRES_POLLING_WRITING:
+			p->events = POLLOUT;
+			break;
+		case PGRES_POLLING_OK:
+			p->step = 0;
+			p->events = POLLIN;
+			send_step(p);
+			break;
+		default:
+			fail("no connection", PQerrorMessage(p->conn));
+	}
 }
 
 static void
 look(Pauser *p, Tally *tally, double limit, double from, double to, char **conninfos)
 {
+	if (p->step == -1)
+	{
+		go_on_connecting(p);
+		return;
+	}
 	if (is_ended(p->conn))
 	{
 		tally->ended++;
@@ -244,6 +276,7 @@ pause_and_go(double seconds, int count, double limit, double from, double to, ch
 	{
 		pausers[i].lane = i % lanes;
 		pausers[i].conn = open_session(conninfos[i % lanes]);
+		pausers[i].events = POLLIN;
 		send_step(&pausers[i]);
 	}
 	while (now_ms() < end)
@@ -255,8 +288,9 @@ pause_and_go(double seconds, int count, double limit, double from, double to, ch
 			if (pausers[i].step == 1 && pausers[i].until < next)
 				next = pausers[i].until;
 			conns[i] = pausers[i].conn;
+			wanted[i] = pausers[i].events;
 		}
-		wait_readable(conns, n, next);
+		wait_for_events(conns, n, next);
 		for (int i = 0; i < n; i++)
 		{
 			if (fds[i].revents != 0 || (pausers[i].step == 1 && now_ms() >= pausers[i].until))
@@ -290,7 +324,7 @@ one_pile(PGconn *blocker, PGconn **waiters, int count, bool commits, const char 
 
 		memcpy(all, waiters, sizeof(PGconn *) * count);
 		all[count] = ended == 0 ? blocker : NULL;
-		wait_readable(all, count + 1, commits && ended == 0 ? commit_at : now_ms() + 1000);
+		wait_for_events(all, count + 1, commits && ended == 0 ? commit_at : now_ms() + 1000);
 		if (ended == 0 && commits && now_ms() >= commit_at)
 		{
 			PQsendQuery(blocker, "COMMIT");
