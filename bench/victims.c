@@ -360,7 +360,9 @@ pile(int trials, int count, bool commits, const char *statement, const char *con
 		printf("%.2f\n", one_pile(blocker, waiters, count, commits, statement));
 		fflush(stdout);
 		PQfinish(blocker);
-		usleep(200000);
+
+		/* two seconds later it is judged whether the action has helped: it has */
+		usleep(commits ? 200000 : 2500000);
 	}
 }
 
