@@ -344,26 +344,19 @@ void
 lg_pending_judge(const LgLocalPolicy *local, uint64 entry, int waiting_before, LgTime now)
 {
 	const LgPolicy *policy = &local->policy;
+	LgPending *pending = free_place();
 
-	if (policy->min_blocked == 0 && policy->min_blocked_for == 0)
+	if (pending == NULL || (policy->min_blocked == 0 && policy->min_blocked_for == 0))
 		return;
-	for (int i = 0; i < LG_MAX_PENDING; i++)
-	{
-		LgPending *pending = &lg_shared->pendings[i];
-
-		if (pending->entry != 0)
-			continue;
-		memset(pending, 0, sizeof(LgPending));
-		pending->over = true;
-		pending->place = local->place;
-		strlcpy(pending->policy, policy->name, NAMEDATALEN);
-		pending->began = now.mono;
-		pending->judge_at = now.mono + JUDGE_AFTER;
-		pending->waiting_before = waiting_before;
-		pending->used_before = -1;
-		pending->entry = entry;
-		return;
-	}
+	memset(pending, 0, sizeof(LgPending));
+	pending->over = true;
+	pending->place = local->place;
+	strlcpy(pending->policy, policy->name, NAMEDATALEN);
+	pending->began = now.mono;
+	pending->judge_at = now.mono + JUDGE_AFTER;
+	pending->waiting_before = waiting_before;
+	pending->used_before = -1;
+	pending->entry = entry;
 }
 
 /* What a cancel did not end, a terminate will. */
