@@ -219,6 +219,22 @@ lg_farewell_awaits(PGPROC *proc, TimestampTz wait_start)
 }
 
 /*
+ * Is this session, though shown as idle, already busy with its next message?  It
+ * reports that late: a settings file may be read in between, or somebody else
+ * have the CPU.  Until the message is read, an interrupt ends the session before
+ * it starts with it; from then on the statement would be the one to suffer.  Two
+ * words of our own process are read.  One that is still sending the answer to
+ * the last message, perhaps to a client that does not read, is idle.
+ */
+static bool
+has_next_message(volatile PgBackendStatus *status)
+{
+	return (status->st_state == STATE_IDLE || status->st_state == STATE_IDLEINTRANSACTION ||
+			status->st_state == STATE_IDLEINTRANSACTION_ABORTED) &&
+		   !pq_is_reading_msg() && !pq_is_send_pending();
+}
+
+/*
  * Is this session still in the episode that was judged, and may it be touched?
  * What is read of our own transaction is single words of our own process.
  */
@@ -237,6 +253,8 @@ examine_myself(const LgNote *note)
 		(proof->state_change != 0 && proof->state_change != status->st_state_start_timestamp))
 		return LG_SPARED_MOVED_ON;
 	if (proof->wait_start != 0 && !lg_farewell_awaits(MyProc, proof->wait_start))
+		return LG_SPARED_MOVED_ON;
+	if (has_next_message(status))
 		return LG_SPARED_MOVED_ON;
 	if (MyProc->syncRepState == SYNC_REP_WAITING)
 		return LG_SPARED_SYNCREP;

@@ -171,6 +171,33 @@ foreach my $point ('before proof', 'between proof and signal')
 	}
 }
 
+# --- it has read its next message, and has not reported that yet: settings that
+# were reloaded while it was idle are read in between, here from a pipe
+$node->append_conf('postgresql.conf', "include_if_exists = 'slowly.conf'");
+foreach my $begin ('BEGIN; SELECT 1', 'SELECT 1')
+{
+	my $file = $node->data_dir . '/slowly.conf';
+	my $victim = LgSession->new($node, user => 'clerk');
+	$victim->query($begin);
+	append_to_file($file, '');
+	my $interval = $begin =~ /BEGIN/ ? '600ms' : '700ms';
+	$node->append_conf('postgresql.conf', "pg_lifeguard.sample_interval = $interval");
+	$boss->query('SELECT pg_reload_conf()');
+	$boss->poll("SELECT sample_interval = '$interval' FROM lifeguard.status") or die;    # the collector's own
+	unlink $file;
+	system('mkfifo', $file) == 0 or die;
+	$victim->send('SELECT 2 /* next */');
+	ok($boss->poll("SELECT wait_event IS NULL AND state LIKE 'idle%' FROM pg_stat_activity WHERE pid = ${\$victim->pid}"), "$begin: it has its next message");
+	policy('p', target => $begin =~ /BEGIN/ ? 'idle in transaction' : 'idle');
+	ok(comes_out($victim->pid, 'spared: it moved on'), "$begin: spared");
+	drop('p');
+	append_to_file($file, "# nothing\n");
+	is($victim->answer->{error}, undef, "$begin: its statement is not disturbed");
+	is($victim->query('SELECT 3'), '3', "$begin: nor the next");
+	$victim->close;
+	unlink $file;
+}
+
 # --- it goes, and another session takes its slot: the only one there is
 policy('p', target => 'idle in transaction');
 my @fill;
