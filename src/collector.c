@@ -37,6 +37,7 @@
 #include "keeper.h"
 #include "ledger.h"
 #include "lock_graph.h"
+#include "memory.h"
 #include "pending.h"
 #include "rescue.h"
 #include "saturation.h"
@@ -219,6 +220,7 @@ turn(LgTime now, void *arg)
 	LgGauges found = {0};
 	LgSessionScan scan = {0, 0};
 	LgSession session;
+	LgMemory memory;
 	LgRescue *rescue;
 	LgLockGraph *graph;
 	int64 cost;
@@ -229,11 +231,13 @@ turn(LgTime now, void *arg)
 		gauge_locks(graph, &found);
 	decided_generation = lg_policies_generation();
 	rescue = lg_rescue_begin(now, lg_policies_get(), graph, NULL, false);
+	lg_memory_begin(&memory, now, graph, &found);
 	while (lg_sessions_next(&scan, &session))
 	{
 		lg_saturation_add(&found.states, &session);
 		if (rescue != NULL)
 			lg_rescue_consider(rescue, &session);
+		lg_memory_consider(&memory, &session);
 	}
 	found.used = scan.used;
 	if (rescue != NULL)
@@ -242,6 +246,7 @@ turn(LgTime now, void *arg)
 	publish(now, &found, rescue, graph != NULL ? graph->cut_off : 0);
 	if (rescue != NULL)
 		lg_carry_out(rescue);
+	lg_memory_end(&memory); /* nobody waits for it, as victims do for the rest */
 	lg_visitor_plan(rescue, now);
 	lg_shared->next_look = lg_pending_tend(lg_clock_now()); /* last: policies may be copied anew */
 

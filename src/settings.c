@@ -29,6 +29,11 @@ bool lg_notify = false;
 int lg_flush_interval = 1000;
 int lg_ledger_retention = 365;
 int lg_max_actions_per_minute = 60;
+int lg_max_episodes = 4096;
+int lg_min_episode = 1000;
+int lg_incident_min_waiters = 5;
+int lg_history_retention = 30;
+int lg_history_max_size = 256;
 char *lg_protected_roles = NULL;
 char *lg_protected_applications = NULL;
 
@@ -106,6 +111,28 @@ lg_settings_define(void)
 							"Zero keeps them for ever.", &lg_ledger_retention, 365, 0, 100000,
 							PGC_SIGHUP, 0, NULL, NULL, NULL);
 
+	DefineCustomIntVariable("pg_lifeguard.history_retention",
+							"Sets the number of days after which histories are deleted.",
+							"For each kind of history. Zero keeps them for ever.",
+							&lg_history_retention, 30, 0, 100000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("pg_lifeguard.history_max_size",
+							"Sets the size beyond which the oldest history is deleted.",
+							"For each kind of history. Zero stands for no limit.",
+							&lg_history_max_size, 256, 0, INT_MAX / 1024, PGC_SIGHUP, GUC_UNIT_MB,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("pg_lifeguard.min_episode",
+							"Sets how long a lock wait or a stay idle in transaction must last to "
+							"have a history row of its own.",
+							"Shorter ones are only summed.", &lg_min_episode, 1000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	DefineCustomIntVariable("pg_lifeguard.incident_min_waiters",
+							"Sets how many sessions must wait for locks to make an incident.", NULL,
+							&lg_incident_min_waiters, 5, 1, INT_MAX, PGC_SIGHUP, 0, NULL, NULL,
+							NULL);
+
 	DefineCustomBoolVariable("pg_lifeguard.notify",
 							 "Sends a NOTIFY on channel pg_lifeguard for each ledger entry.",
 							 "It is sent in the home database, when the outcome is known.",
@@ -117,6 +144,10 @@ lg_settings_define(void)
 		DefineCustomIntVariable("pg_lifeguard.max_policies",
 								"Sets the number of policies that can be stored.", NULL,
 								&lg_max_policies, 64, 1, 1000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+		DefineCustomIntVariable(
+			"pg_lifeguard.max_episodes", "Sets the number of episodes kept in shared memory.",
+			"Of all kinds, those under way and those that have ended.", &lg_max_episodes, 4096, 64,
+			1000000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 		DefineCustomIntVariable(
 			"pg_lifeguard.max_ledger", "Sets the number of ledger entries kept in shared memory.",
 			NULL, &lg_max_ledger, 1024, 16, 1000000, PGC_POSTMASTER, 0, NULL, NULL, NULL);

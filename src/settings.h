@@ -18,8 +18,13 @@ extern int lg_ledger_retention; /* days until it is deleted; 0 = never */
 extern int lg_max_policies; /* policies that fit into shared memory */
 extern int lg_max_ledger;	/* ledger entries in shared memory */
 
-extern int lg_max_actions_per_minute; /* over all policies; 0 = no limit */
-extern char *lg_protected_roles;	  /* lists, as SplitGUCList() takes them */
+extern int lg_max_actions_per_minute;
+extern int lg_max_episodes;
+extern int lg_min_episode;
+extern int lg_incident_min_waiters;
+extern int lg_history_retention;
+extern int lg_history_max_size;	 /* over all policies; 0 = no limit */
+extern char *lg_protected_roles; /* lists, as SplitGUCList() takes them */
 extern char *lg_protected_applications;
 
 extern void lg_settings_define(void);

@@ -18,10 +18,18 @@
 
 #include "brakes.h"
 #include "compat.h"
+#include "contention.h"
+#include "endings.h"
+#include "idle_episodes.h"
+#include "incidents.h"
 #include "ledger.h"
 #include "ledger_file.h"
+#include "lock_episodes.h"
+#include "names.h"
 #include "policies.h"
 #include "pending.h"
+#include "records.h"
+#include "series.h"
 #include "settings.h"
 #include "shared.h"
 #include "state.h"
@@ -51,7 +59,15 @@ lay_out(char *base)
 	Size last_waits = add_size(stalls, lg_state_stalls_size());
 	Size pendings = add_size(last_waits, lg_state_last_waits_size());
 	Size visits = add_size(pendings, lg_pending_size());
-	Size end = add_size(visits, lg_visits_size());
+	Size records = add_size(visits, lg_visits_size());
+	Size lock_episodes = add_size(records, lg_records_size());
+	Size idle_episodes = add_size(lock_episodes, lg_lock_episodes_size());
+	Size contention = add_size(idle_episodes, lg_idle_episodes_size());
+	Size series = add_size(contention, lg_contention_size());
+	Size incidents = add_size(series, lg_series_size());
+	Size endings = add_size(incidents, lg_incidents_size());
+	Size names = add_size(endings, lg_endings_size());
+	Size end = add_size(names, lg_names_size());
 
 	if (base != NULL)
 	{
@@ -63,6 +79,14 @@ lay_out(char *base)
 		lg_shared->last_waits = (LgLastWait *) (base + last_waits);
 		lg_shared->pendings = (LgPending *) (base + pendings);
 		lg_shared->visits = (LgVisits *) (base + visits);
+		lg_records_init(base + records);
+		lg_shared->lock_episodes = (struct LgLockEpisodes *) (base + lock_episodes);
+		lg_shared->idle_episodes = (struct LgIdleEpisodes *) (base + idle_episodes);
+		lg_shared->contention = (struct LgContention *) (base + contention);
+		lg_shared->series = (struct LgSeries *) (base + series);
+		lg_shared->incidents = (struct LgIncidents *) (base + incidents);
+		lg_shared->endings = (LgEnding *) (base + endings);
+		lg_shared->names = (struct LgNames *) (base + names);
 	}
 	return end;
 }
@@ -74,7 +98,7 @@ request_shared(void)
 		prev_shmem_request_hook();
 
 	RequestAddinShmemSpace(lay_out(NULL));
-	RequestNamedLWLockTranche(TRANCHE_NAME, 3);
+	RequestNamedLWLockTranche(TRANCHE_NAME, 4);
 }
 
 static void
@@ -97,6 +121,7 @@ create_or_attach_shared(void)
 		lg_shared->lock = &locks[0].lock;
 		lg_shared->ledger_lock = &locks[1].lock;
 		lg_shared->policies_lock = &locks[2].lock;
+		lg_shared->records_lock = &locks[3].lock;
 		lg_ring_init(lg_shared->ledger, lg_max_ledger, sizeof(LgLedgerEntry));
 		lg_policies_init(lg_shared->policies);
 		lg_brakes_restore();

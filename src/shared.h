@@ -10,6 +10,7 @@
 #include "farewell.h"
 #include "limiter.h"
 #include "policies.h"
+#include "records.h"
 #include "port/atomics.h"
 #include "ring.h"
 #include "storage/condition_variable.h"
@@ -79,14 +80,23 @@ typedef struct LgShared
 	LWLock *lock;
 	LWLock *ledger_lock;
 	LWLock *policies_lock;
-	LgRing *ledger;				   /* of LgLedgerEntry; guarded by ledger_lock */
-	LgPolicySet *policies;		   /* guarded by policies_lock */
-	struct LgPolicyState *states;  /* by place in the set; see state.h */
-	struct LgEpisodeMark *marks;   /* by slot and place; see state.h */
-	struct LgStall *stalls;		   /* by connection slot; see state.h */
-	struct LgLastWait *last_waits; /* likewise */
-	struct LgPending *pendings;	   /* actions under way; see pending.h */
-	struct LgVisits *visits;	   /* where the visitor is wanted; guarded by lock; see visits.h */
+	LWLock *records_lock;
+	LgRing *records[LG_RECORD_KINDS]; /* guarded by records_lock */
+	LgRing *ledger;					  /* of LgLedgerEntry; guarded by ledger_lock */
+	LgPolicySet *policies;			  /* guarded by policies_lock */
+	struct LgPolicyState *states;	  /* by place in the set; see state.h */
+	struct LgEpisodeMark *marks;	  /* by slot and place; see state.h */
+	struct LgStall *stalls;			  /* by connection slot; see state.h */
+	struct LgLastWait *last_waits;	  /* likewise */
+	struct LgPending *pendings;		  /* actions under way; see pending.h */
+	struct LgVisits *visits; /* where the visitor is wanted; guarded by lock; see visits.h */
+	struct LgLockEpisodes *lock_episodes; /* those under way; written by whoever makes a pass */
+	struct LgIdleEpisodes *idle_episodes; /* likewise */
+	struct LgContention *contention;	  /* likewise */
+	struct LgSeries *series;			  /* likewise */
+	struct LgIncidents *incidents;		  /* likewise */
+	struct LgEnding *endings;			  /* by connection slot; see endings.h */
+	struct LgNames *names;				  /* of relations; see names.h */
 	Size size;
 	TimestampTz created_at; /* stands for this life of the shared memory */
 
@@ -96,6 +106,10 @@ typedef struct LgShared
 	/* Guarded by ledger_lock. */
 	uint64 ledger_lost;	  /* entries pushed out before they were in the table */
 	int ledger_unflushed; /* entries whose newest revision is not in the table */
+
+	/* Guarded by records_lock. */
+	uint64 records_lost;   /* pushed out of their rings before they were written */
+	int records_unflushed; /* that are to be written */
 
 	/*
 	 * Guarded by lock: shared to read, exclusive to write.  The collector, who

@@ -1,0 +1,21 @@
+/*-------------------------------------------------------------------------
+ * series.h
+ *		Connections, who holds them, and what active sessions wait for, over time.
+ *-------------------------------------------------------------------------
+ */
+#ifndef LG_SERIES_H
+#define LG_SERIES_H
+
+#include "memory.h"
+#include "records.h"
+
+extern const LgRecordType lg_connections_type;
+extern const LgRecordType lg_usage_type;
+extern const LgRecordType lg_load_type;
+
+extern Size lg_series_size(void);
+extern void lg_series_begin(LgMemory *memory);
+extern void lg_series_consider(LgMemory *memory, const LgSession *session);
+extern void lg_series_end(LgMemory *memory);
+
+#endif /* LG_SERIES_H */
