@@ -11,7 +11,7 @@
 #include "libpq/pqcomm.h"
 #include "nodes/execnodes.h"
 
-#define LG_MAX_COLUMNS 48
+#define LG_MAX_COLUMNS 56
 
 /* A result set under construction, and its current row. */
 typedef struct LgRows
