@@ -4,12 +4,12 @@
 -- one; going_on says whether it was under way when the row was written.
 CREATE FUNCTION lifeguard.read_incidents(
 	OUT boot timestamptz, OUT number bigint,
-	OUT since timestamptz, OUT until timestamptz, OUT going_on boolean, OUT worst_at
-	timestamptz, OUT causes text[], OUT worst_waiters integer, OUT worst_used integer, OUT
-	usable integer, OUT refusals bigint, OUT sessions_hurt integer, OUT seconds_lost numeric,
-	OUT root_usesysid oid, OUT root_pid integer, OUT root_backend_start timestamptz, OUT
-	root_usename name, OUT root_datname name, OUT root_application_name text, OUT
-	root_client_addr inet, OUT root_state text, OUT root_query_id bigint, OUT root_query text,
+	OUT since timestamptz, OUT until timestamptz, OUT going_on boolean, OUT worst_at timestamptz,
+	OUT causes text[], OUT worst_waiters integer, OUT worst_used integer, OUT usable integer,
+	OUT refusals bigint, OUT sessions_hurt integer, OUT seconds_lost numeric,
+	OUT root_usesysid oid, OUT root_pid integer, OUT root_backend_start timestamptz,
+	OUT root_usename name, OUT root_datname name, OUT root_application_name text,
+	OUT root_client_addr inet, OUT root_state text, OUT root_query_id bigint, OUT root_query text,
 	OUT root_query_tags text, OUT relation_name text, OUT ended_by text, OUT recorded_on text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pg_lifeguard_read_incidents' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
