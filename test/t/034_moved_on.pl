@@ -184,7 +184,7 @@ foreach my $point ('before proof', 'between proof and signal')
 	my $victim = LgSession->new($node, user => 'clerk');
 	my $hand = LgSession->new($node);
 	hold($point);
-	$victim->send('SELECT pg_sleep(0.6)');
+	$victim->send('SELECT pg_sleep(1)');
 	$boss->poll("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = ${\$victim->pid}") or die;
 	$hand->send("SELECT lifeguard.cancel_session(${\$victim->pid}, 'too long')");
 	ok(is_held($point), "$point, by hand: held");
@@ -228,7 +228,7 @@ foreach my $point ('before proof', 'between proof and signal')
 
 	# whoever ends a transaction that wrote waits for what is held there
 	$leaver->close;
-	$boss->poll("SELECT wait_event LIKE 'ProcArray%' FROM pg_stat_activity WHERE pid = ${\$leaver->pid}") or die;
+	$boss->poll("SELECT wait_event ILIKE 'procarray%' FROM pg_stat_activity WHERE pid = ${\$leaver->pid}") or die;
 	is($boss->query("SELECT lifeguard.terminate_session(${\$leaver->pid}, 'now')"), 'spared: it does not listen to pg_lifeguard', 'leaving: not signalled');
 	let_go($point);
 	ok(comes_out($victim->pid, 'terminated in %'), 'leaving: the other goes its way');
