@@ -31,6 +31,7 @@
 #include "utils/numeric.h"
 
 #include "clock.h"
+#include "compat.h"
 #include "endings.h"
 #include "horizon.h"
 #include "idle_episodes.h"
@@ -340,15 +341,18 @@ age_to_open(void)
 /* --- the end --------------------------------------------------------------------- */
 
 /*
- * So many reports at most, if only one statement has begun since the pause: with two
- * there would be more.  A query id, where there is one, is one more.  Each counts two.
+ * Has only one statement begun since the pause?  Then the session has made so many
+ * reports at most: that it runs, two or three about query ids (whether there are any
+ * or not), that its transaction is over, and that it is idle.  Two have more.  One
+ * message of the extended protocol by itself may be taken for a whole statement, but
+ * not the other way round.  A message without any statement is not thought of.
  */
 static bool
-one_statement_at_most(const IdleEpisode *episode, const LgSession *session, int reports)
+one_statement(const IdleEpisode *episode, const LgSession *session, int reports)
 {
-	uint32 changes = (uint32) session->changes - (uint32) episode->changes;
+	uint32 changes = (uint32) session->changes - (uint32) episode->changes; /* two each */
 
-	return changes <= 2 * (uint32) (reports + (session->query_id != 0));
+	return changes <= 2 * (uint32) (reports + LG_PLAN_ID_REPORTS);
 }
 
 /* The session is there, and not in this pause any more. */
@@ -363,13 +367,18 @@ judge_next(const IdleEpisode *episode, const LgSession *session)
 	if (episode->xact_start != 0 && session->xact_start == episode->xact_start)
 	{
 		end.by = BY_STATEMENT;
-		end.exact = one_statement_at_most(episode, session, runs ? 1 : 2);
+		end.exact = one_statement(episode, session, runs ? 4 : 5);
+	}
+	else if (session->state == STATE_IDLEINTRANSACTION_ABORTED)
+	{
+		end.by = BY_STATEMENT; /* that failed, and with it the start of the transaction is gone */
+		end.exact = one_statement(episode, session, 6);
 	}
 	else
 	{
 		end.by = BY_END_OF_TRANSACTION;
-		if (session->xact_start == 0) /* begun, transaction over, idle */
-			end.exact = one_statement_at_most(episode, session, 3);
+		if (session->xact_start == 0)
+			end.exact = one_statement(episode, session, runs ? 5 : 6);
 		else
 			end.at = Min(end.at, session->xact_start);
 	}
