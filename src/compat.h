@@ -77,13 +77,6 @@
 #define LG_STATE_STARTING STATE_UNDEFINED
 #endif
 
-/* 18: a session that begins with a statement reports its plan id, too */
-#if PG_VERSION_NUM >= 180000
-#define LG_PLAN_ID_REPORTS 1
-#else
-#define LG_PLAN_ID_REPORTS 0
-#endif
-
 /* 19: the link of a waiting PGPROC has a name of its own */
 #if PG_VERSION_NUM >= 190000
 #define LG_WAIT_LINK waitLink

@@ -31,7 +31,6 @@
 #include "utils/numeric.h"
 
 #include "clock.h"
-#include "compat.h"
 #include "endings.h"
 #include "horizon.h"
 #include "idle_episodes.h"
@@ -341,18 +340,19 @@ age_to_open(void)
 /* --- the end --------------------------------------------------------------------- */
 
 /*
- * Has only one statement begun since the pause?  Then the session has made so many
- * reports at most: that it runs, two or three about query ids (whether there are any
- * or not), that its transaction is over, and that it is idle.  Two have more.  One
- * message of the extended protocol by itself may be taken for a whole statement, but
- * not the other way round.  A message without any statement is not thought of.
+ * Has only one statement begun since the pause?  Each is at least three reports: that
+ * it runs, one about its query id or that it runs on, and that the session is idle;
+ * the end of a transaction is one more.  So it is certain while there are fewer than
+ * two statements would have made.  A plain COMMIT or ROLLBACK is five or six; other
+ * statements may have more to say, and then are not taken for certain.  A message
+ * without any statement is not thought of.
  */
 static bool
 one_statement(const IdleEpisode *episode, const LgSession *session, int reports)
 {
 	uint32 changes = (uint32) session->changes - (uint32) episode->changes; /* two each */
 
-	return changes <= 2 * (uint32) (reports + LG_PLAN_ID_REPORTS);
+	return changes <= 2 * (uint32) reports;
 }
 
 /* The session is there, and not in this pause any more. */
