@@ -41,6 +41,7 @@
 #include "members.h"
 #include "policies.h"
 #include "policy_table.h"
+#include "record_tables.h"
 #include "settings.h"
 #include "shared.h"
 
@@ -132,11 +133,11 @@ is_under_way(int64 now)
 	return false;
 }
 
-/* Since when has an entry been waiting for its table?  0 = none is. */
+/* Since when has a ledger entry or a record been waiting for its table?  0 = none is. */
 static int64
 unflushed_since(int64 now)
 {
-	if (RecoveryInProgress() || lg_ledger_unflushed() == 0)
+	if (RecoveryInProgress() || lg_ledger_unflushed() + lg_records_unflushed() == 0)
 		errand.unflushed_since = 0;
 	else if (errand.unflushed_since == 0)
 		errand.unflushed_since = now;
@@ -472,7 +473,15 @@ send_notifications(Oid extension, void *arg)
 	lg_ledger_table_notify(extension, (LgLedgerBatch *) arg);
 }
 
-/* Records out, and NOTIFY about them; each batch counts once it is committed. */
+static void
+note_flush(void)
+{
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	lg_shared->keeper.last_flush = GetCurrentTimestamp();
+	LWLockRelease(lg_shared->lock);
+}
+
+/* Ledger entries out, and NOTIFY about them; each batch counts once it is committed. */
 static void
 bring_entries(Stay *stay)
 {
@@ -484,9 +493,7 @@ bring_entries(Stay *stay)
 			break;
 		for (int i = 0; i < batch->n; i++)
 			lg_ledger_mark_flushed(batch->numbers[i], batch->entries[i].revision, !lg_notify);
-		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-		lg_shared->keeper.last_flush = GetCurrentTimestamp();
-		LWLockRelease(lg_shared->lock);
+		note_flush();
 	}
 	if (lg_ledger_unflushed() == 0)
 		lg_ledger_file_remove();
@@ -497,6 +504,36 @@ bring_entries(Stay *stay)
 			break;
 		for (int i = 0; i < batch->n; i++)
 			lg_ledger_mark_flushed(batch->numbers[i], batch->entries[i].revision, true);
+	}
+}
+
+static void
+write_records(Oid extension, void *arg)
+{
+	lg_record_tables_write(extension, (LgRecordBatch *) arg);
+}
+
+/* Records out, of each kind; what goes wrong with one does not keep the others back. */
+static void
+bring_records(Stay *stay)
+{
+	LgRecordBatch *batch = lg_record_tables_new_batch();
+	int turn = (int) (read_news().runs % LG_RECORD_KINDS); /* each is the first one once */
+
+	for (int i = 0; i < LG_RECORD_KINDS && lg_records_unflushed() > 0; i++)
+	{
+		batch->kind = (turn + i) % LG_RECORD_KINDS;
+		batch->next = 0;
+		if (lg_records_type(batch->kind)->n_columns == 0)
+			continue;
+		while (time_is_left(stay) &&
+			   do_job(stay, "writing records", write_records, batch) == NULL && batch->n > 0)
+		{
+			for (int j = 0; j < batch->n; j++)
+				lg_records_mark_flushed(batch->kind, batch->numbers[j],
+										lg_record_tables_get(batch, j)->revision);
+			note_flush();
+		}
 	}
 }
 
@@ -566,7 +603,10 @@ lg_keeper_main(Datum arg)
 	if (!RecoveryInProgress())
 	{
 		if (stay.has_extension)
+		{
 			bring_entries(&stay);
+			bring_records(&stay);
+		}
 		apply_retention(&stay);
 	}
 	disable_timeout(STATEMENT_TIMEOUT, false);
