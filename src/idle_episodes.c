@@ -340,15 +340,19 @@ age_to_open(void)
 /* --- the end --------------------------------------------------------------------- */
 
 /*
- * So many reports at most, if only one statement has begun since the pause: with two
- * there would be more.  A query id, where there is one, is one more.  Each counts two.
+ * Has only one statement begun since the pause?  Each is at least three reports: that
+ * it runs, one about its query id or that it runs on, and that the session is idle;
+ * the end of a transaction is one more.  So it is certain while there are fewer than
+ * two statements would have made.  A plain COMMIT or ROLLBACK is five or six; other
+ * statements may have more to say, and then are not taken for certain.  A message
+ * without any statement is not thought of.
  */
 static bool
-one_statement_at_most(const IdleEpisode *episode, const LgSession *session, int reports)
+one_statement(const IdleEpisode *episode, const LgSession *session, int reports)
 {
-	uint32 changes = (uint32) session->changes - (uint32) episode->changes;
+	uint32 changes = (uint32) session->changes - (uint32) episode->changes; /* two each */
 
-	return changes <= 2 * (uint32) (reports + (session->query_id != 0));
+	return changes <= 2 * (uint32) reports;
 }
 
 /* The session is there, and not in this pause any more. */
@@ -363,13 +367,18 @@ judge_next(const IdleEpisode *episode, const LgSession *session)
 	if (episode->xact_start != 0 && session->xact_start == episode->xact_start)
 	{
 		end.by = BY_STATEMENT;
-		end.exact = one_statement_at_most(episode, session, runs ? 1 : 2);
+		end.exact = one_statement(episode, session, runs ? 4 : 5);
+	}
+	else if (session->state == STATE_IDLEINTRANSACTION_ABORTED)
+	{
+		end.by = BY_STATEMENT; /* that failed, and with it the start of the transaction is gone */
+		end.exact = one_statement(episode, session, 6);
 	}
 	else
 	{
 		end.by = BY_END_OF_TRANSACTION;
-		if (session->xact_start == 0) /* begun, transaction over, idle */
-			end.exact = one_statement_at_most(episode, session, 3);
+		if (session->xact_start == 0)
+			end.exact = one_statement(episode, session, runs ? 5 : 6);
 		else
 			end.at = Min(end.at, session->xact_start);
 	}
