@@ -193,7 +193,7 @@ ok(lg_passes($full->{eye}, 4), 'and is so through some passes');
 is(incident($full, "until"), '', 'it goes on');
 $full->{from} = clock($full);
 (pop @crowd)->close;
-ok($full->{eye}->poll('SELECT used = 14 FROM lifeguard.status'), '14');
+ok($full->{eye}->poll('SELECT used = 14 FROM lifeguard.status'), '14 are taken');
 $full->{to} = clock($full);
 cmp_ok($full->{eye}->query("SELECT '$full->{from}'::timestamptz - '$fifteen' > '2 s'"), 'eq', 't',
 	'which was for longer than the precision of what follows');
@@ -211,6 +211,9 @@ $fallen->{node}->start;
 $fallen->{eye} = LgSession->new($fallen->{node}, parameters => { application_name => 'eye' });
 is(incident($fallen, "count(*) OVER (), since = '$fell_since', until BETWEEN timestamptz '$crash' - interval '3 s' AND '$crash', worst_waiters, sessions_hurt, root_pid, relation_name, ended_by"),
 	'1|t|t|5|5|' . $fell->pid . '|public.till|', 'it is in the history, to its last second, and does not go on');
+is( LgSession->new($fallen->{node}, user => 'clerk')->query('SELECT root_pid, root_usename, relation_name, root_backend_start, root_client_addr, root_state, root_query_id, root_query, root_query_tags FROM lifeguard.incidents'),
+	join('|', $fell->pid, scalar getpwuid($<), 'public.till', '', '', '', '', '<insufficient privilege>', ''),
+	'where an ordinary role sees no statement of others either');
 
 # --- seen by a single pass, it has lasted for an interval
 $fallen->{eye}->query("DELETE FROM lifeguard.incident_entries");
