@@ -124,6 +124,7 @@ compose_reason(LgReason *reason, LgAction action, const char *why, Oid databasei
 				 ? "Connect again and repeat the transaction if it is still needed."
 				 : "Repeat the statement if it is still needed.",
 			 databaseid);
+	reason->by_hand = true;
 }
 
 /* The relation that others wait for because of that node, or that it awaits itself. */

@@ -70,6 +70,7 @@ write_note(LgNote *note, const LgActing *acting, const LgProof *proof, const LgR
 	note->proof = *proof;
 	note->action = acting->action;
 	note->spared_for = LG_SPARED_NOT;
+	note->by_hand = reason->by_hand;
 	strlcpy(note->detail, reason->detail, LG_DETAIL_SIZE);
 	strlcpy(note->hint, reason->hint, LG_HINT_SIZE);
 }

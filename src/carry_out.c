@@ -194,6 +194,7 @@ compose_reason(LgReason *reason, const LgLedgerEntry *entry, const LgPolicy *pol
 			   psprintf("pg_lifeguard acted on this session under policy \"%s\": %s.", policy->name,
 						entry->reason));
 	copy_ascii(reason->hint, LG_HINT_SIZE, hint_for(policy->target));
+	reason->by_hand = false;
 }
 
 /* The line in the server log. */
