@@ -9,10 +9,11 @@
  * bounded pool and are shared: a thousand waiters behind one statement keep it
  * once.  Where the pool is full, a wait is only summed.
  *
- * Charges: each pass charges each waiter the time since the pass before, at first
- * sight as at any later one.  A wait of any length is then charged its length on
- * average, and none is charged twice.  What exceeds its age at first sight is
- * estimated.
+ * Charges: a wait is charged its length or, if that is shorter, T, the time between
+ * the passes around its start, for it stands for those that no pass saw; so waits of
+ * any length are charged their length on average.  It is charged T when it is first
+ * seen; what exceeds its age then is estimated, and becomes seen, pass by pass, if it
+ * goes on.
  *
  * The end lies between the last pass that saw the wait and the one that does not,
  * unless the session has said itself when it was and why (endings.c).  Lengths are
@@ -57,10 +58,12 @@ typedef struct OpenWait
 	TimestampTz wait_start;
 	LgTime first_seen;
 	LgTime last_seen;
-	uint64 seen_in;	 /* the newest pass that has seen it */
-	int64 first_age; /* when it was first seen */
-	int64 interval;	 /* T: between the passes around its start, as far as it may be charged */
-	uint64 contention;
+	uint64 seen_in;		 /* the newest pass that has seen it */
+	int64 first_age;	 /* when it was first seen */
+	int64 interval;		 /* T: between the passes around its start, as far as it may be charged */
+	int64 estimated;	 /* of what was charged: not seen yet */
+	uint64 contention;	 /* record that is charged now; 0 = none */
+	uint64 estimated_in; /* the one that estimated was charged to */
 	int max_queue;
 	int waiter;
 	int root; /* at first sight */
@@ -349,17 +352,34 @@ describe_waited(const LgLockGraph *graph, const LgLockWaiter *waiter, Oid of_wai
 
 /* --- charges ------------------------------------------------------------------------ */
 
-/* Charge so much of a wait, in this pass. */
+/* Charge so much of a wait to that record, in this pass; NULL if there is none. */
 static void
-charge(Pass *pass, const OpenWait *wait, int64 seen, int64 estimated, bool first)
+charge(Pass *pass, const OpenWait *wait, uint64 contention, int64 seen, int64 estimated, bool first)
 {
-	pass->memory->charged += seen + estimated;
-	if (wait->contention == 0)
+	if (pass != NULL)
+		pass->memory->charged += seen + estimated;
+	if (contention == 0)
 		return;
-	lg_contention_charge(wait->contention, seen, estimated, first);
+	lg_contention_charge(contention, seen, estimated, first);
 	if (wait->waited.has_offset)
-		lg_contention_note_row(wait->contention, wait->waited.block, wait->waited.offset,
+		lg_contention_note_row(contention, wait->waited.block, wait->waited.offset,
 							   seen + estimated);
+}
+
+/*
+ * It has gone on for so long, or had before it ended: that much less is estimated,
+ * where it had been charged.
+ */
+static void
+charge_more(Pass *pass, OpenWait *wait, int64 seen)
+{
+	int64 known = Min(wait->estimated, seen);
+	bool same = wait->contention == wait->estimated_in;
+
+	wait->estimated -= known;
+	charge(pass, wait, wait->contention, seen, same ? -known : 0, false);
+	if (!same && known > 0)
+		charge(pass, wait, wait->estimated_in, 0, -known, false);
 }
 
 /*
@@ -519,10 +539,11 @@ forget(OpenWait *wait, int slot)
 
 /*
  * A wait has ended: sum it, record it if it was long enough.  now: of the moment at
- * which it was over; begun: when the next wait of the same process began, or 0.
+ * which it was over; begun: when the next wait of the same process began, or 0;
+ * pass: NULL if none is made.
  */
 static void
-finish(OpenWait *wait, int slot, LgTime now, TimestampTz begun)
+finish(Pass *pass, OpenWait *wait, int slot, LgTime now, TimestampTz begun)
 {
 	LgLockWaitRecord record;
 	int64 least = wait->first_age + (wait->last_seen.mono - wait->first_seen.mono);
@@ -532,7 +553,9 @@ finish(OpenWait *wait, int slot, LgTime now, TimestampTz begun)
 	if (begun != 0)
 		most = Max(Min(most, begun - wait->wait_start), least);
 	judge_end(wait, slot, least, most, &record);
-	record.estimated = Max(wait->interval - record.duration, 0);
+	if (record.duration > least)
+		charge_more(pass, wait, record.duration - least);
+	record.estimated = wait->estimated;
 	if (wait->contention != 0)
 		lg_contention_note_duration(wait->contention, record.duration,
 									Max(1.0, (double) wait->interval / Max(record.duration, 1)));
@@ -603,7 +626,9 @@ begin(Pass *pass, const LgLockWaiter *waiter)
 	wait->held_mode = wait->waited.lock.held_mode;
 	if (wait->waiter == 0 || (wait->root == 0 && wait->root_slot >= 0))
 		pass->cut_off++;
-	charge(pass, wait, Min(age, wait->interval), Max(wait->interval - age, 0), true);
+	wait->estimated = Max(wait->interval - age, 0);
+	wait->estimated_in = wait->contention;
+	charge(pass, wait, wait->contention, age, wait->estimated, true);
 }
 
 /* A wait goes on. */
@@ -613,7 +638,7 @@ go_on(Pass *pass, OpenWait *wait, const LgLockWaiter *waiter)
 	LgTime now = pass->memory->now;
 
 	attribute(pass, wait, waiter, NULL);
-	charge(pass, wait, now.mono - wait->last_seen.mono, 0, false);
+	charge_more(pass, wait, now.mono - wait->last_seen.mono);
 	wait->max_queue = Max(wait->max_queue, pass->graph->locks[waiter->lock].n_waiters);
 	wait->last_seen = now;
 	wait->seen_in = lg_shared->lock_episodes->passes;
@@ -634,7 +659,7 @@ see(Pass *pass, const LgLockWaiter *waiter)
 		return;
 	}
 	if (wait->pid != 0)
-		finish(wait, waiter->slot, pass->memory->now,
+		finish(pass, wait, waiter->slot, pass->memory->now,
 			   wait->pid == waiter->pid ? waiter->wait_start : 0);
 	begin(pass, waiter);
 }
@@ -644,7 +669,7 @@ see(Pass *pass, const LgLockWaiter *waiter)
  * out, which their process still shows.
  */
 static void
-finish_unseen(LgTime now)
+finish_unseen(Pass *pass)
 {
 	struct LgLockEpisodes *episodes = lg_shared->lock_episodes;
 
@@ -658,7 +683,7 @@ finish_unseen(LgTime now)
 			(lg_sessions_slot_pid(slot) == wait->pid &&
 			 lg_farewell_awaits(&ProcGlobal->allProcs[slot], wait->wait_start)))
 			continue;
-		finish(wait, slot, now, 0);
+		finish(pass, wait, slot, pass->memory->now, 0);
 	}
 }
 
@@ -696,7 +721,7 @@ lg_lock_episodes_observe(LgMemory *memory)
 			see(&pass, &pass.graph->waiters[i]);
 		}
 	}
-	finish_unseen(memory->now);
+	finish_unseen(&pass);
 	if (pass.cut_off > 0)
 		count_cut_off(pass.cut_off);
 	episodes->last_mono = memory->now.mono;
@@ -717,6 +742,6 @@ lg_lock_episodes_close_all(TimestampTz now)
 	{
 		int slot = open_slots()[episodes->n_open - 1];
 
-		finish(wait_of(slot), slot, end, 0);
+		finish(NULL, wait_of(slot), slot, end, 0);
 	}
 }
