@@ -23,6 +23,7 @@
 
 #include "collector.h"
 #include "compat.h"
+#include "contention.h"
 #include "horizon.h"
 #include "lock_edges.h"
 #include "lock_graph.h"
@@ -443,8 +444,8 @@ pg_lifeguard_run_pass(PG_FUNCTION_ARGS)
 }
 
 /*
- * lifeguard.reset(): forget the high-water mark.  Raises an error unless
- * pg_lifeguard is preloaded.
+ * lifeguard.reset(): forget the high-water mark and count contention anew.  Raises
+ * an error unless pg_lifeguard is preloaded, and when that cannot be written down.
  */
 Datum
 pg_lifeguard_reset(PG_FUNCTION_ARGS)
@@ -452,6 +453,7 @@ pg_lifeguard_reset(PG_FUNCTION_ARGS)
 	TimestampTz now = GetCurrentTimestamp();
 
 	lg_shared_require();
+	lg_contention_reset(now);
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_shared->gauges.high_water = 0;
 	lg_shared->gauges.high_water_at = 0;

@@ -120,6 +120,7 @@ create_or_attach_shared(void)
 		lg_shared->records_lock = &locks[2].lock;
 		lg_policies_init(lg_shared->policies);
 		lg_brakes_restore();
+		lg_contention_init();
 		lg_shared->enforce = lg_enforce;
 		pg_atomic_init_u32(&lg_shared->policies_changed, LG_POLICIES_CHANGED); /* never read */
 		pg_atomic_init_u32(&lg_shared->wake_above, 0);
