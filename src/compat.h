@@ -77,6 +77,13 @@
 #define LG_WORKER_INTERRUPTIBLE 0
 #endif
 
+/* 17: wait events of injection points are a class of their own */
+#if PG_VERSION_NUM >= 170000
+#define LG_WAIT_INJECTION_POINT PG_WAIT_INJECTIONPOINT
+#else
+#define LG_WAIT_INJECTION_POINT 0x0B000000U
+#endif
+
 /* 18: a session shows up before it is authenticated */
 #if PG_VERSION_NUM >= 180000
 #define LG_STATE_STARTING STATE_STARTING

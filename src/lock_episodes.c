@@ -9,10 +9,10 @@
  * bounded pool and are shared: a thousand waiters behind one statement keep it
  * once.  Where the pool is full, a wait is only summed.
  *
- * Charges: each pass charges each waiter the time since the pass before, at first
- * sight as at any later one.  A wait of any length is then charged its length on
- * average, and none is charged twice.  What exceeds its age at first sight is
- * estimated.
+ * Charges: each pass charges each waiter what it has waited since it was charged
+ * last.  At its end it is charged the rest of its duration and, as an estimate for
+ * those of its length that no pass came to see, what T exceeds it by: T, the time
+ * between the two passes around its start.
  *
  * The end lies between the last pass that saw the wait and the one that does not,
  * unless the session has said itself when it was and why (endings.c).  Lengths are
@@ -349,11 +349,12 @@ describe_waited(const LgLockGraph *graph, const LgLockWaiter *waiter, Oid of_wai
 
 /* --- charges ------------------------------------------------------------------------ */
 
-/* Charge so much of a wait, in this pass. */
+/* Charge so much of a wait, in this pass; memory: NULL outside of one. */
 static void
-charge(Pass *pass, const OpenWait *wait, int64 seen, int64 estimated, bool first)
+charge(LgMemory *memory, const OpenWait *wait, int64 seen, int64 estimated, bool first)
 {
-	pass->memory->charged += seen + estimated;
+	if (memory != NULL)
+		memory->charged += seen + estimated;
 	if (wait->contention == 0)
 		return;
 	lg_contention_charge(wait->contention, seen, estimated, first);
@@ -522,7 +523,7 @@ forget(OpenWait *wait, int slot)
  * which it was over; begun: when the next wait of the same process began, or 0.
  */
 static void
-finish(OpenWait *wait, int slot, LgTime now, TimestampTz begun)
+finish(LgMemory *memory, OpenWait *wait, int slot, LgTime now, TimestampTz begun)
 {
 	LgLockWaitRecord record;
 	int64 least = wait->first_age + (wait->last_seen.mono - wait->first_seen.mono);
@@ -533,6 +534,7 @@ finish(OpenWait *wait, int slot, LgTime now, TimestampTz begun)
 		most = Max(Min(most, begun - wait->wait_start), least);
 	judge_end(wait, slot, least, most, &record);
 	record.estimated = Max(wait->interval - record.duration, 0);
+	charge(memory, wait, Max(record.duration - least, 0), record.estimated, false);
 	if (wait->contention != 0)
 		lg_contention_note_duration(wait->contention, record.duration,
 									Max(1.0, (double) wait->interval / Max(record.duration, 1)));
@@ -603,7 +605,7 @@ begin(Pass *pass, const LgLockWaiter *waiter)
 	wait->held_mode = wait->waited.lock.held_mode;
 	if (wait->waiter == 0 || (wait->root == 0 && wait->root_slot >= 0))
 		pass->cut_off++;
-	charge(pass, wait, Min(age, wait->interval), Max(wait->interval - age, 0), true);
+	charge(pass->memory, wait, age, 0, true);
 }
 
 /* A wait goes on. */
@@ -613,7 +615,7 @@ go_on(Pass *pass, OpenWait *wait, const LgLockWaiter *waiter)
 	LgTime now = pass->memory->now;
 
 	attribute(pass, wait, waiter, NULL);
-	charge(pass, wait, now.mono - wait->last_seen.mono, 0, false);
+	charge(pass->memory, wait, now.mono - wait->last_seen.mono, 0, false);
 	wait->max_queue = Max(wait->max_queue, pass->graph->locks[waiter->lock].n_waiters);
 	wait->last_seen = now;
 	wait->seen_in = lg_shared->lock_episodes->passes;
@@ -634,7 +636,7 @@ see(Pass *pass, const LgLockWaiter *waiter)
 		return;
 	}
 	if (wait->pid != 0)
-		finish(wait, waiter->slot, pass->memory->now,
+		finish(pass->memory, wait, waiter->slot, pass->memory->now,
 			   wait->pid == waiter->pid ? waiter->wait_start : 0);
 	begin(pass, waiter);
 }
@@ -644,7 +646,7 @@ see(Pass *pass, const LgLockWaiter *waiter)
  * out, which their process still shows.
  */
 static void
-finish_unseen(LgTime now)
+finish_unseen(LgMemory *memory, LgTime now)
 {
 	struct LgLockEpisodes *episodes = lg_shared->lock_episodes;
 
@@ -658,7 +660,7 @@ finish_unseen(LgTime now)
 			(lg_sessions_slot_pid(slot) == wait->pid &&
 			 lg_farewell_awaits(&ProcGlobal->allProcs[slot], wait->wait_start)))
 			continue;
-		finish(wait, slot, now, 0);
+		finish(memory, wait, slot, now, 0);
 	}
 }
 
@@ -696,7 +698,7 @@ lg_lock_episodes_observe(LgMemory *memory)
 			see(&pass, &pass.graph->waiters[i]);
 		}
 	}
-	finish_unseen(memory->now);
+	finish_unseen(memory, memory->now);
 	if (pass.cut_off > 0)
 		count_cut_off(pass.cut_off);
 	episodes->last_mono = memory->now.mono;
@@ -717,6 +719,6 @@ lg_lock_episodes_close_all(TimestampTz now)
 	{
 		int slot = open_slots()[episodes->n_open - 1];
 
-		finish(wait_of(slot), slot, end, 0);
+		finish(NULL, wait_of(slot), slot, end, 0);
 	}
 }

@@ -31,6 +31,7 @@ extern void lg_rows_add(LgRows *rows, Datum value);
 extern void lg_rows_add_null(LgRows *rows);
 extern void lg_rows_add_int(LgRows *rows, int value);
 extern void lg_rows_add_int8(LgRows *rows, int64 value);
+extern void lg_rows_add_numeric(LgRows *rows, double value, int decimals);
 extern void lg_rows_add_pid(LgRows *rows, int pid);
 extern void lg_rows_add_oid(LgRows *rows, Oid value);
 extern void lg_rows_add_xid(LgRows *rows, TransactionId value);
