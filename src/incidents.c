@@ -274,7 +274,7 @@ look_for_relief(LgIncidents *incidents, TimestampTz now)
 	uint64 last;
 	LgLedgerEntry entry;
 
-	lg_ledger_bounds(&first, &last);
+	lg_records_bounds(LG_LEDGER, &first, &last);
 	for (uint64 number = last, n = 0; number >= first && number > 0 && n < ENTRIES_TO_ASK;
 		 number--, n++)
 	{

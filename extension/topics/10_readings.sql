@@ -73,7 +73,8 @@ CREATE FUNCTION lifeguard.read_status(
 	OUT keeper_last_run timestamptz, OUT keeper_last_flush timestamptz,
 	OUT keeper_failures bigint, OUT keeper_problem text,
 	OUT policies integer, OUT policies_published_at timestamptz, OUT policies_read_at timestamptz,
-	OUT ledger_unflushed integer, OUT ledger_lost bigint)
+	OUT ledger_unflushed integer, OUT ledger_lost bigint,
+	OUT records_unflushed integer, OUT records_lost bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pg_lifeguard_read_status'
 LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 1;

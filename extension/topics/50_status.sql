@@ -22,7 +22,8 @@ SELECT s.collector, s.library_version, e.extversion AS catalog_version,
 	s.used, s.active, s.idle_in_transaction, s.waiting, s.blockers, s.longest_wait,
 	s.shared_memory, s.waits_cut_off, s.reset_at,
 	s.keeper_last_run, s.keeper_last_flush, s.keeper_failures, s.keeper_problem,
-	s.policies, s.policies_published_at, s.policies_read_at, s.ledger_unflushed, s.ledger_lost
+	s.policies, s.policies_published_at, s.policies_read_at, s.ledger_unflushed, s.ledger_lost,
+	s.records_unflushed, s.records_lost
 FROM lifeguard.read_status() s
 	LEFT JOIN pg_catalog.pg_extension e ON e.extname = 'pg_lifeguard';
 COMMENT ON VIEW lifeguard.status IS
@@ -55,15 +56,17 @@ COMMENT ON COLUMN lifeguard.status.longest_wait IS 'Longest lock wait, as the ne
 COMMENT ON COLUMN lifeguard.status.shared_memory IS 'Shared memory in use, in bytes';
 COMMENT ON COLUMN lifeguard.status.waits_cut_off IS 'Waiters, or roots of waiters, left out of passes because a bound was reached';
 COMMENT ON COLUMN lifeguard.status.reset_at IS 'When lifeguard.reset() was last called';
-COMMENT ON COLUMN lifeguard.status.keeper_last_run IS 'When a keeper, who reads policies and writes the ledger, was last in the home database';
-COMMENT ON COLUMN lifeguard.status.keeper_last_flush IS 'When ledger entries were last written to their table';
+COMMENT ON COLUMN lifeguard.status.keeper_last_run IS 'When a keeper, who reads policies and writes ledger and histories, was last in the home database';
+COMMENT ON COLUMN lifeguard.status.keeper_last_flush IS 'When ledger entries or records of histories were last written to their tables';
 COMMENT ON COLUMN lifeguard.status.keeper_failures IS 'What keepers could not do, or could not be sent for, since the server started';
-COMMENT ON COLUMN lifeguard.status.keeper_problem IS 'Why policies are not read or ledger entries not written, as of the newest attempt; NULL when all is well';
+COMMENT ON COLUMN lifeguard.status.keeper_problem IS 'Why policies are not read, or ledger or histories not written, as of the newest attempt; NULL when all is well';
 COMMENT ON COLUMN lifeguard.status.policies IS 'Policies as published to all processes, disabled ones included';
 COMMENT ON COLUMN lifeguard.status.policies_published_at IS 'When they were last changed';
 COMMENT ON COLUMN lifeguard.status.policies_read_at IS 'When they were last read';
 COMMENT ON COLUMN lifeguard.status.ledger_unflushed IS 'Ledger entries that are, as they are now, only in shared memory';
 COMMENT ON COLUMN lifeguard.status.ledger_lost IS 'Ledger entries pushed out of shared memory before they were in their table; the server log has them';
+COMMENT ON COLUMN lifeguard.status.records_unflushed IS 'Records of histories that are due and, as they are now, only in shared memory';
+COMMENT ON COLUMN lifeguard.status.records_lost IS 'Records of histories pushed out of shared memory before they were in their tables';
 
 CREATE FUNCTION lifeguard.run_pass() RETURNS void
 AS 'MODULE_PATHNAME', 'pg_lifeguard_run_pass' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
