@@ -16,7 +16,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time sleep usleep);
 
-my $storm = $ENV{LG_LONG} ? 60 : 15;
+my $storm = $ENV{LG_LONG} ? 60 : 12;
 my $node = lg_server('contention', conf => "max_connections = 60\n");
 my $session = LgSession->new($node);
 my $files = PostgreSQL::Test::Utils::tempdir;
@@ -143,7 +143,7 @@ within(contention('sum(seconds_lost)'), sum(@waits), 0.05, 'seconds lost in wait
 within(contention('sum(seconds_lost)', "relation_name = 'public.door'"),
 	contention('sum(seconds_seen)', "relation_name = 'public.door'"), 0.1, 'hardly any of that estimated');
 like(contention("string_agg(DISTINCT concat_ws(' ', relation_name, locktype, mode, held_mode, datname), ', ' ORDER BY concat_ws(' ', relation_name, locktype, mode, held_mode, datname))"),
-	qr/^public\.door relation AccessExclusiveLock AccessExclusiveLock postgres, .*public\.hot transactionid ShareLock ExclusiveLock postgres$/, 'of what');
+	qr/^public\.door relation AccessExclusiveLock AccessExclusiveLock postgres, .*public\.hot transactionid ShareLock ExclusiveLock postgres\b/, 'of what');
 is(contention('count(*)', "root_application_name NOT IN ('root', 'waiter') OR waiter_application_name <> 'waiter'"), '0', 'by whom, and to whom');
 is(contention("bool_and(seconds_lost = seconds_seen + seconds_estimated AND waits >= 1 AND max <= '6 s' AND p50 <= p95 AND p95 <= p99 AND p99 <= max)"), 't', 'columns agree');
 is($session->query('SELECT count(*) FROM lifeguard.contention_minutes WHERE seconds_seen < 0 OR seconds_estimated < 0'), '0', 'nothing below zero');
@@ -179,7 +179,6 @@ within(contention('sum(seconds_lost)'), sum(map { $_->[0] } @storm), 0.10, 'seco
 ok($updates / $storm > 50, sprintf 'of %.0f updates a second', $updates / $storm);
 is(contention('count(DISTINCT waiter_query)'), '1', 'one statement, whatever its constants');
 is(contention("max(waiter_query)"), 'UPDATE hot SET v = ? WHERE id = ?', 'without them');
-is(contention('count(*)', "locktype = 'transactionid' AND root_query = waiter_query"), '1', 'one row for waits behind it');
 cmp_ok(contention('max(cardinality(top_rows))'), '<=', 8, 'a few top rows');
 
 # --- how long they were: one lock per wait, so that clients can tell
@@ -215,7 +214,7 @@ within(contention('waits'), scalar @took, 0.20, 'how many they were');
 is(contention('count(*)'), '1', 'all in one row');
 
 # --- what explains it, from the table itself
-$session->query("CREATE TABLE wide (id int PRIMARY KEY, v int DEFAULT 0, doc text STORAGE EXTERNAL)");
+$session->query("CREATE TABLE wide (id int PRIMARY KEY, v int DEFAULT 0, doc text); ALTER TABLE wide ALTER doc SET STORAGE EXTERNAL");
 $session->query("INSERT INTO wide SELECT i, 0, repeat('x', CASE i WHEN 7 THEN 3000000 ELSE 10 END) FROM generate_series(1, 9) i");
 $session->query('ANALYZE wide');
 begin_anew();
@@ -273,7 +272,7 @@ is(contention("count(*) > 0 AND count(n_tup_upd) = 0 AND count(avg_row_width) = 
 my $all = $session->query("SELECT sum(seconds_seen + seconds_estimated) FROM lifeguard.contention_entries");
 is($session->query("SELECT sum(seconds_lost) FROM lifeguard.contention('2000-01-01')"), $all, 'asked from when on, it forgets nothing');
 is($session->query("SELECT count(*) FROM lifeguard.contention('2000-01-01', '2001-01-01')"), '0', 'nothing then');
-is($session->query("SELECT sum(seconds_lost) FROM (SELECT minute FROM lifeguard.contention_entries GROUP BY 1) m, LATERAL (SELECT sum(seconds_lost) FROM lifeguard.contention(m.minute + '1 s', date_trunc('minute', m.minute) + '59 s') WHERE false) c(seconds_lost)"), '', 'an empty window is empty');
+is($session->query("SELECT bool_and((SELECT sum(seconds_lost) FROM lifeguard.contention(m.minute + '30 s', m.minute + '40 s')) >= m.seconds) FROM (SELECT date_trunc('minute', minute) AS minute, sum(seconds_seen + seconds_estimated) AS seconds FROM lifeguard.contention_entries WHERE minute = date_trunc('minute', minute) GROUP BY 1) m"), 't', 'a moment means its minute');
 begin_anew();
 is(contention('count(*)'), '0', 'after a reset it begins anew');
 cmp_ok($session->query("SELECT count(*) FROM lifeguard.contention('2000-01-01')"), '>', 0, 'the history stays');
@@ -288,7 +287,7 @@ my $keys = 0;
 my $folded = $session->query('SELECT folded FROM lifeguard.read_contention_state()');
 
 # all within one minute
-sleep 1 while $session->query('SELECT extract(second FROM clock_timestamp()) > 30') eq 't';
+sleep 1 while $session->query('SELECT extract(second FROM clock_timestamp()) > 45') eq 't';
 $session->query('SELECT lifeguard.reset()');
 foreach my $round (1 .. 10)
 {
@@ -304,7 +303,6 @@ foreach my $round (1 .. 10)
 	$_->answer for @crowd;
 }
 $session->query('SELECT lifeguard.run_pass()');
-is(contention('sum(waits_seen), sum(waits)', 'false'), '|', 'no column waits_seen') if 0;
 is($session->query("SELECT count(*), sum(waits_seen), count(waiter_query), count(locktype), sum(waits_seen) FILTER (WHERE locktype IS NULL) FROM lifeguard.contention_minutes m, lifeguard.read_contention_state() s WHERE m.minute >= s.counts_from"),
 	"289|$keys|256|288|" . ($keys - 288), 'at most so many keys in a minute, and nothing lost');
 is($session->query('SELECT folded FROM lifeguard.read_contention_state()') - $folded, $keys - 256, 'what was folded is counted');
