@@ -382,7 +382,7 @@ lg_contention_find(const LgContendedLock *lock, const LgWho *root, const LgWho *
 
 /*
  * Charge so many microseconds of waiting to a record: those that were seen, and those
- * estimated beyond them.  first: of this wait there.  Takes the lock of the records,
+ * estimated beyond them (below zero: taken back, as they were seen since).  first: of this wait there.  Takes the lock of the records,
  * as the next two do.
  */
 void
@@ -399,9 +399,12 @@ lg_contention_charge(uint64 number, int64 seen, int64 estimated, bool first)
 	lg_records_end_change();
 }
 
-/* The place of a row among the top ones: its own, a free one, or the least one's. */
+/*
+ * The place of a row among the top ones: its own, or, if it may have a new one, a free
+ * one or the least one's; NULL if there is none.
+ */
 static LgContentionRow *
-find_row(LgContentionRecord *record, BlockNumber block, OffsetNumber offset)
+find_row(LgContentionRecord *record, BlockNumber block, OffsetNumber offset, bool may_add)
 {
 	LgContentionRow *least = &record->rows[0];
 
@@ -414,12 +417,15 @@ find_row(LgContentionRecord *record, BlockNumber block, OffsetNumber offset)
 		if (row->charged < least->charged)
 			least = row;
 	}
+	if (!may_add)
+		return NULL;
 	return record->n_rows < LG_CONTENTION_ROWS ? &record->rows[record->n_rows++] : least;
 }
 
 /*
  * Say which row such a charge was about.  A new one takes over what the least one
- * had: whoever has more than an eighth of all is among them in any case.
+ * had: whoever has more than an eighth of all is among them in any case.  A charge
+ * taken back, below zero, makes no row.
  */
 void
 lg_contention_note_row(uint64 number, BlockNumber block, OffsetNumber offset, int64 charged)
@@ -428,11 +434,14 @@ lg_contention_note_row(uint64 number, BlockNumber block, OffsetNumber offset, in
 
 	if (record != NULL)
 	{
-		LgContentionRow *row = find_row(record, block, offset);
+		LgContentionRow *row = find_row(record, block, offset, charged > 0);
 
-		row->block = block;
-		row->offset = offset;
-		row->charged += charged;
+		if (row != NULL)
+		{
+			row->block = block;
+			row->offset = offset;
+			row->charged += charged;
+		}
 	}
 	lg_records_end_change();
 }
