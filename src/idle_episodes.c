@@ -385,7 +385,7 @@ is_in_ledger(const IdleEpisode *episode, End *end)
 	uint64 first;
 	uint64 last;
 
-	lg_ledger_bounds(&first, &last);
+	lg_records_bounds(LG_LEDGER, &first, &last);
 	for (uint64 number = last; number >= Max(first, 1) && last - number < LEDGER_LOOKED_AT;
 		 number--)
 	{
