@@ -198,9 +198,21 @@ $full->{to} = clock($full);
 cmp_ok($full->{eye}->query("SELECT '$full->{from}'::timestamptz - '$fifteen' > '2 s'"), 'eq', 't',
 	'which was for longer than the precision of what follows');
 
-# --- a crash: what was there a second before is there after it
+# --- the server's end is an incident's end, as far as anybody knows
 my $fell = hold($fallen);
 my @lost = queue($fallen, 5);
+ok(going_on($fallen, 'worst_waiters = 5'), 'an incident, and the server is stopped');
+sleep 2;
+my $stop = clock($fallen);
+$fallen->{node}->restart;
+$fallen->{eye} = LgSession->new($fallen->{node}, parameters => { application_name => 'eye' });
+is(incident($fallen, "count(*) OVER (), until BETWEEN timestamptz '$stop' - interval '2 s' AND timestamptz '$stop' + interval '1 s', worst_waiters, ended_by"),
+	'1|t|5|', 'it is in the history and does not go on');
+is($fallen->{eye}->query("SELECT count(*) FROM lifeguard.incident_at(now())"), '0', 'nor does it hold now');
+
+# --- a crash: what was there a second before is there after it
+$fell = hold($fallen);
+@lost = queue($fallen, 5);
 my $fell_since = reached($fallen, 5);
 ok(going_on($fallen, 'worst_waiters = 5'), 'an incident');
 sleep 3;
@@ -209,6 +221,7 @@ $fallen->{node}->stop('immediate');
 $fallen->{node}->append_conf('postgresql.conf', 'pg_lifeguard.sample_interval = 0');
 $fallen->{node}->start;
 $fallen->{eye} = LgSession->new($fallen->{node}, parameters => { application_name => 'eye' });
+$fallen->{eye}->query("DELETE FROM lifeguard.incident_entries WHERE since < '$fell_since'");
 is(incident($fallen, "count(*) OVER (), since = '$fell_since', until BETWEEN timestamptz '$crash' - interval '3 s' AND '$crash', worst_waiters, sessions_hurt, root_pid, relation_name, ended_by"),
 	'1|t|t|5|5|' . $fell->pid . '|public.till|', 'it is in the history, to its last second, and does not go on');
 is( LgSession->new($fallen->{node}, user => 'clerk')->query('SELECT root_pid, root_usename, relation_name, root_backend_start, root_client_addr, root_state, root_query_id, root_query, root_query_tags FROM lifeguard.incidents'),
