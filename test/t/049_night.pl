@@ -168,7 +168,7 @@ sub hear
 {
 	foreach my $wait (@waiting)
 	{
-		my $answer = $wait->{session}->answer(0) or next;
+		my $answer = $wait->{session}->answer(0.0003) or next;
 		$wait->{until} = time;
 		push @waits, $wait;
 
