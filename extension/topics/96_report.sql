@@ -232,11 +232,11 @@ CREATE FUNCTION lifeguard.report_contention_step(c record, from_time timestamptz
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	width bigint := greatest(c.hot_row_width, c.avg_row_width);
-	here boolean := c.datname = current_database();
-	-- names are told schema-qualified; an uncertain one is none for a call
-	oid oid := CASE WHEN here THEN to_regclass(c.relation_name) END;
+	-- names are told schema-qualified; what is none is not for a call
+	relation_oid oid := CASE WHEN c.datname = current_database()
+		AND c.relation_name ~ '^("[^"]+"|[a-z_][a-z0-9_$]*)\.("[^"]+"|[a-z_][a-z0-9_$]*)$' THEN to_regclass(c.relation_name) END;
 	relation text := (SELECT lifeguard.report_identifier(n.nspname) || '.' || lifeguard.report_identifier(r.relname)
-		FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace WHERE r.oid = oid);
+		FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace WHERE r.oid = relation_oid);
 	on_rows boolean := c.locktype IN ('transactionid', 'tuple');
 	short numeric := lifeguard.report_limit(extract(epoch FROM c.max));
 BEGIN
@@ -347,20 +347,26 @@ COMMENT ON FUNCTION lifeguard.report_contention(timestamptz, timestamptz) IS
 CREATE FUNCTION lifeguard.report_idle_step(g record, OUT step text, OUT call text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	longest numeric := extract(epoch FROM coalesce(CASE WHEN g.blocked > 0 THEN g.longest_blocking END, g.longest));
-	short numeric := lifeguard.report_limit(longest);
-	-- how many stays that limit would have met
-	met bigint := g.longer[array_position('{1,2,5,10,30,60,300,1800}'::numeric[], short)];
-	name text := lifeguard.report_policy_name('idle', g.application_name, g.usename);
+	limits CONSTANT numeric[] := '{1,2,5,10,30,60,300,1800}';
+	-- where others waited, the longest limit that would have saved half of it; the
+	-- waits are taken to be spread evenly over the pause
+	best integer := CASE WHEN g.blocked > 0
+		THEN coalesce((SELECT max(l.n) FROM unnest(g.saved) WITH ORDINALITY l (seconds, n) WHERE l.seconds >= g.blocked / 2), 1)
+		ELSE array_position(limits, lifeguard.report_limit(extract(epoch FROM g.longest))) END;
+	short numeric := limits[best];
+	met bigint := g.longer[best];
+	longest numeric := extract(epoch FROM g.longest);
+	policy text := lifeguard.report_policy_name('idle', g.application_name, g.usename);
 BEGIN
-	IF g.blocked >= 1 AND EXISTS (SELECT FROM lifeguard.policy_status p WHERE p.name = report_idle_step.name) THEN
-		step := format('They kept others waiting for %s: policy %s is there; see whom it means and whether it may act.', lifeguard.report_duration(g.blocked), name);
-		call := format('SELECT * FROM lifeguard.policy_status WHERE name = ''%s'';', name);
+	IF g.blocked >= 1 AND EXISTS (SELECT FROM lifeguard.policy_status p WHERE p.name = policy) THEN
+		step := format('They kept others waiting for %s: policy %s is there; see whom it means and whether it may act.', lifeguard.report_duration(g.blocked), policy);
+		call := format('SELECT * FROM lifeguard.policy_status WHERE name = ''%s'';', policy);
 	ELSIF g.blocked >= 1 THEN
-		step := format('They kept others waiting for %s: a limit of %s would have met %s of %s; this policy only logs until its action is terminate.',
-			lifeguard.report_duration(g.blocked), lifeguard.report_interval(short), met, lifeguard.report_count(g.stays, 'pause', 'pauses'));
+		step := format('They kept others waiting for %s: a limit of %s would have met %s of %s and saved about %s; this policy only logs until its action is terminate.',
+			lifeguard.report_duration(g.blocked), lifeguard.report_interval(short), met, lifeguard.report_count(g.stays, 'pause', 'pauses'),
+			lifeguard.report_duration(g.saved[best]::numeric));
 		call := format('SELECT lifeguard.create_policy(''%s'', ''idle in transaction'', ''%s'', min_blocked => 1%s);',
-			name, lifeguard.report_interval(short), lifeguard.report_filter(g.application_name, g.usename));
+			policy, lifeguard.report_interval(short), lifeguard.report_filter(g.application_name, g.usename));
 	ELSIF g.usename IS NOT NULL AND (longest >= 60 OR g.horizon >= 100000) THEN
 		step := format('They blocked nobody%s, and lasted up to %s: a timeout of %s for that role would have ended %s of %s.',
 			CASE WHEN g.horizon > 0 THEN format(' but held back vacuum by up to %s transactions', g.horizon) ELSE '' END,
@@ -387,13 +393,17 @@ BEGIN
 	-- Texts are fetched for the worst alone: worst_of is what finds them again.
 	FOR g IN
 		WITH stays AS (
-			SELECT h.usename, h.datname, h.application_name, h.idle_start, h.duration, h.max_blocked, h.horizon_age, h.locks_held, h.pid,
-				extract(epoch FROM h.duration) AS seconds, coalesce(h.blocked_seconds, 0) AS blocked
-			FROM lifeguard.idle_transaction_history h
+			SELECT h.*, s.seconds, s.seconds::double precision AS lasted, coalesce(h.blocked_seconds, 0) AS blocked,
+				h.blocked_seconds::double precision / nullif(s.seconds, 0)::double precision AS weight
+			FROM lifeguard.idle_transaction_history h, LATERAL (SELECT extract(epoch FROM h.duration) AS seconds) s
 			WHERE h.idle_start < to_time AND h.idle_start + h.duration >= from_time
 		), groups AS (
 			SELECT s.usename, s.datname, s.application_name, count(*) AS stays, sum(s.blocked) AS blocked, max(s.duration) AS longest,
-				max(s.duration) FILTER (WHERE s.blocked > 0) AS longest_blocking,
+				-- whoever may not see how long one lasted sees nothing saved either
+				ARRAY[coalesce(sum(s.weight * (s.lasted - 1)) FILTER (WHERE s.lasted > 1), 0), coalesce(sum(s.weight * (s.lasted - 2)) FILTER (WHERE s.lasted > 2), 0),
+					coalesce(sum(s.weight * (s.lasted - 5)) FILTER (WHERE s.lasted > 5), 0), coalesce(sum(s.weight * (s.lasted - 10)) FILTER (WHERE s.lasted > 10), 0),
+					coalesce(sum(s.weight * (s.lasted - 30)) FILTER (WHERE s.lasted > 30), 0), coalesce(sum(s.weight * (s.lasted - 60)) FILTER (WHERE s.lasted > 60), 0),
+					coalesce(sum(s.weight * (s.lasted - 300)) FILTER (WHERE s.lasted > 300), 0), coalesce(sum(s.weight * (s.lasted - 1800)) FILTER (WHERE s.lasted > 1800), 0)] AS saved,
 				max(s.max_blocked) AS most, max(s.horizon_age) AS horizon, max(s.locks_held) AS locks,
 				ARRAY[count(*) FILTER (WHERE s.seconds > 1), count(*) FILTER (WHERE s.seconds > 2),
 					count(*) FILTER (WHERE s.seconds > 5), count(*) FILTER (WHERE s.seconds > 10),
@@ -538,7 +548,7 @@ BEGIN
 				WHEN 'Lock' THEN
 					step := 'These are waits for locks: see contention.';
 				WHEN 'CPU' THEN
-					step := 'They ran, or waited for nothing that has a name: look for the statements that run longest.';
+					step := 'They ran, or waited for nothing that has a name: pg_stat_statements tells which statements run longest.';
 					call := 'SELECT queryid, calls, total_exec_time, left(query, 100) FROM pg_stat_statements ORDER BY total_exec_time DESC LIMIT 10;';
 				WHEN 'IO' THEN
 					step := 'They waited for files: look which tables are read from outside shared buffers.';
@@ -706,7 +716,7 @@ SELECT string_agg(format(E'**%s.**\n%s%s', r.n,
 	 FROM (SELECT (n.n - 1)::integer AS place, n.label FROM jsonb_array_elements_text(r.row->'notes') WITH ORDINALITY n (label, n)
 		   WHERE n.n % 2 = 1) p),
 	CASE WHEN r.row->>'step' IS NOT NULL THEN format(E'- Next step: %s\n', lifeguard.report_markdown(r.row->>'step'))
-		|| coalesce(format(E'\n  ```sql\n  %s\n  ```\n', r.row->>'call'), '') END), E'\n' ORDER BY r.n)
+		|| coalesce(E'\n  ```sql\n  ' || (r.row->>'call') || E'\n  ```\n', '') END), E'\n' ORDER BY r.n)
 FROM jsonb_array_elements(rows) WITH ORDINALITY r (row, n)
 WHERE r.row->'notes' <> '[]' OR r.row->>'step' IS NOT NULL
 $$;
