@@ -135,9 +135,9 @@ ok(!-e $file, 'no file is left');
 is(shown('no room %'), '13', 'shown once');
 
 # --- read-only and back; which as a setting does not matter to the keeper
+$session->query('SET default_transaction_read_only = off');
 lg_configure($session, default_transaction_read_only => 'on');
 $session->query("ALTER DATABASE postgres SET default_transaction_read_only = on");
-$session->query('SET default_transaction_read_only = off');
 stay('read only');
 ok(is_written('read only'), 'written all the same');
 $session->query("ALTER DATABASE postgres RESET default_transaction_read_only");
