@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 
@@ -128,8 +127,6 @@ static void
 add_row(LgRows *rows, const void *data, bool masked)
 {
 	const LgLockWaitRecord *record = data;
-	Oid databaseid = record->waited.lock.databaseid;
-	char *database = OidIsValid(databaseid) ? get_database_name(databaseid) : NULL;
 
 	add_party(rows, &record->waiter, true, masked);
 	add_party(rows, &record->root, record->has_root, masked);
@@ -141,10 +138,7 @@ add_row(LgRows *rows, const void *data, bool masked)
 	lg_rows_add_span(rows, record->estimated);
 	lg_rows_add_int(rows, record->max_queue);
 	lg_rows_add_text(rows, end_name(record->end));
-	if (database != NULL)
-		lg_rows_add_name(rows, lg_texts_valid_here(database));
-	else
-		lg_rows_add_null(rows);
+	lg_who_add_database(rows, record->waited.lock.databaseid);
 	lg_rows_add_text(rows, record->standby ? "standby" : "primary");
 }
 
