@@ -142,10 +142,12 @@ is(row($session, 'ended_by'), 'end of transaction', 'another has begun: named');
 lasted($session, $next, 0, 'another has begun');
 $session->close;
 
-# --- its end
+# --- the session's end, which it notes itself
+sub is_gone { return $boss->poll("SELECT count(*) FROM pg_stat_activity WHERE pid = $_[0]", '0') }
 foreach my $case (
-	[ 'goodbye', sub { $_[0]->close }, 'gone' ],
-	[ 'hung up', sub { CORE::close($_[0]{socket}); delete $_[0]{socket} }, 'gone' ],
+	[ 'goodbye', sub { $_[0]->close; is_gone($_[0]->pid) }, 'gone' ],
+	[ 'hung up', sub { CORE::close($_[0]{socket}); delete $_[0]{socket}; is_gone($_[0]->pid) }, 'gone' ],
+	[ 'pg_terminate_backend', sub { $boss->query('SELECT pg_terminate_backend(' . $_[0]->pid . ')'); $_[0]->answer }, 'gone' ],
 	[ 'by hand', sub { $boss->query('SELECT lifeguard.terminate_session(' . $_[0]->pid . ", 'test')"); $_[0]->answer }, 'by hand' ],
 	[ 'policy', sub { lg_define($boss, p => { applications => undef, roles => '{clerk}', min_duration => '200 ms' }); $_[0]->answer; lg_drop($boss) }, 'policy' ])
 {
@@ -153,20 +155,23 @@ foreach my $case (
 	my $clerk = clerk();
 	my $pause = pause($clerk, 'BEGIN; SELECT 1', 0.4, $how);
 	is(row($clerk, 'ended_by'), $ended_by, "$name: named");
-	lasted($clerk, $pause, 0, $name);
+	lasted($clerk, $pause, 1, $name);
 	$clerk->close;
 }
 $session = clerk();
 $session->query("SET idle_in_transaction_session_timeout = '400ms'");
 my $timeout = pause($session, 'BEGIN; SELECT 1', 0.2, sub { $_[0]->answer });
-is(row($session, 'query'), 'BEGIN; SELECT 1', 'timeout: a row');
-lasted($session, $timeout, 0, 'timeout');
-TODO:
-{
-	local $TODO = 'needs the session to say it' if row($session, 'ended_by') eq 'gone';
-	is(row($session, 'ended_by'), 'timeout', 'timeout: named');
-}
+is(row($session, 'query, ended_by'), 'BEGIN; SELECT 1|timeout', 'timeout: named');
+lasted($session, $timeout, 1, 'timeout');
 $session->close;
+
+# an error of its own that looks like an end is none
+$session = clerk();
+$session->query('BEGIN; SELECT 1');
+is($session->error_of(q{DO $$ BEGIN RAISE EXCEPTION 'as if' USING ERRCODE = '57P01'; END $$})->{sqlstate}, '57P01', 'an error that looks like an end');
+my $survived = pause($session, 'ROLLBACK; BEGIN; SELECT 7', 0.4, sub { $_[0]->close; is_gone($_[0]->pid) });
+is(row($session, 'query, ended_by'), 'ROLLBACK; BEGIN; SELECT 7|gone', 'is not');
+lasted($session, $survived, 1, 'the real end');
 
 # --- too short: opened or not, none of them is a row
 $session = clerk();
