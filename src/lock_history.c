@@ -17,8 +17,6 @@
 #include "settings.h"
 #include "texts.h"
 
-#define NAME_PATIENCE (5 * USECS_PER_SEC) /* how long a record waits for its relation's name */
-
 #define WHO_TYPES                                                                                  \
 	OIDOID, INT4OID, TIMESTAMPTZOID, NAMEOID, NAMEOID, TEXTOID, INETOID, TEXTOID, INT8OID,         \
 		TEXTOID, TEXTOID
@@ -76,8 +74,6 @@ static void
 add_relation(LgRows *rows, const LgWaited *waited)
 {
 	LgAwaitedRow row;
-	char learnt[LG_RELATION_NAME];
-	char *name;
 
 	memset(&row, 0, sizeof(row));
 	row.databaseid = waited->lock.databaseid;
@@ -87,12 +83,9 @@ add_relation(LgRows *rows, const LgWaited *waited)
 	memcpy(row.candidates, waited->candidates, sizeof(Oid) * waited->n_candidates);
 	lg_relations_settle(&row);
 
-	if (OidIsValid(row.relation) && lg_names_find(row.databaseid, row.relation, learnt))
-		name = lg_texts_to_local(learnt, row.databaseid);
-	else
-		name = lg_relations_name(&row);
 	lg_rows_add_oid(rows, row.relation);
-	lg_rows_add_text(rows, name);
+	lg_rows_add_text(rows, OidIsValid(row.relation) ? lg_names_of(row.databaseid, row.relation)
+													: lg_relations_name(&row));
 }
 
 static void
@@ -142,18 +135,14 @@ add_row(LgRows *rows, const void *data, bool masked)
 	lg_rows_add_text(rows, record->standby ? "standby" : "primary");
 }
 
-/* Is the relation's name known, or learnt here at once, or waited for in vain? */
+/* Is the relation's name known, or waited for in vain? */
 static bool
 ready(const void *data, TimestampTz now)
 {
 	const LgLockWaitRecord *record = data;
 	const LgContendedLock *lock = &record->waited.lock;
-	char name[LG_RELATION_NAME];
 
-	return !OidIsValid(lock->relation) || !OidIsValid(lock->databaseid) ||
-		   lock->databaseid == MyDatabaseId ||
-		   lg_names_find(lock->databaseid, lock->relation, name) ||
-		   lg_clock_age(record->recorded_at, now) >= NAME_PATIENCE || record->recorded_at > now;
+	return lg_names_settled(lock->databaseid, lock->relation, record->recorded_at, now);
 }
 
 const LgRecordType lg_lock_wait_type = {.table = "lock_wait_entries",
