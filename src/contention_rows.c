@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h" /* get_database_name(), from 19 */
 #include "utils/numeric.h"
 
 #include "clock.h"

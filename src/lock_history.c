@@ -11,6 +11,7 @@
 #include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h" /* get_database_name(), from 19 */
 
 #include "lock_episodes.h"
 #include "names.h"

@@ -23,6 +23,8 @@
 #include "port/pg_crc32c.h"
 #include "storage/fd.h"
 
+#include "idle_episodes.h"
+#include "lock_episodes.h"
 #include "names.h"
 #include "record_file.h"
 #include "shared.h"
@@ -124,6 +126,7 @@ write_file(FILE *file)
 void
 lg_record_file_save(int code, Datum arg)
 {
+	TimestampTz now = GetCurrentTimestamp();
 	FILE *file;
 	int n;
 	bool written;
@@ -132,6 +135,8 @@ lg_record_file_save(int code, Datum arg)
 		return;
 
 	/* rooms whose episodes go on until now end them here */
+	lg_lock_episodes_close_all(now);
+	lg_idle_episodes_close_all(now);
 	n = write_records(NULL);
 	if (n == 0)
 	{
