@@ -75,8 +75,8 @@ typedef struct ContentionPlace
 
 typedef struct LgContention
 {
-	pg_atomic_uint64 counts_from; /* the last reset; 0 = never */
-	pg_atomic_uint64 folded;	  /* waits charged without their statements, or to nobody */
+	pg_atomic_uint64 reset_at; /* the last reset; 0 = never */
+	pg_atomic_uint64 folded;   /* waits charged without their statements, or to nobody */
 
 	/* Written and read only by whoever makes a pass. */
 	TimestampTz minute;
@@ -152,7 +152,7 @@ lg_contention_init(void)
 		else
 			ereport(LOG, (errmsg("ignoring invalid file \"%s\"", RESET_FILE)));
 	}
-	pg_atomic_init_u64(&lg_shared->contention->counts_from, at);
+	pg_atomic_init_u64(&lg_shared->contention->reset_at, at);
 	pg_atomic_init_u64(&lg_shared->contention->folded, 0);
 	lg_shared->contention->reset_seen = at;
 	if (at != 0)
@@ -168,16 +168,14 @@ lg_contention_reset(TimestampTz now)
 	ResetRecord record = {.magic = RESET_MAGIC, .size = sizeof(ResetRecord), .at = now};
 
 	lg_stat_file_write(RESET_FILE, &record, sizeof(record));
-	pg_atomic_write_u64(&lg_shared->contention->counts_from, now);
+	pg_atomic_write_u64(&lg_shared->contention->reset_at, now);
 }
 
-/*
- * When lifeguard.reset() was called last; 0 = never.
- */
-TimestampTz
-lg_contention_counts_from(void)
+/* When lifeguard.reset() was called last; 0 = never. */
+static TimestampTz
+last_reset(void)
 {
-	return (TimestampTz) pg_atomic_read_u64(&lg_shared->contention->counts_from);
+	return (TimestampTz) pg_atomic_read_u64(&lg_shared->contention->reset_at);
 }
 
 /*
@@ -205,20 +203,19 @@ lg_contention_is_current(uint64 number, TimestampTz now)
 	LgContention *contention = lg_shared->contention;
 
 	return contention->first != 0 && number >= contention->first &&
-		   contention->minute == minute_of(now) &&
-		   contention->reset_seen == lg_contention_counts_from();
+		   contention->minute == minute_of(now) && contention->reset_seen == last_reset();
 }
 
 /* Empty the index, unless it is this minute's. */
 static void
 begin_minute(LgContention *contention, TimestampTz now)
 {
-	TimestampTz counts_from = lg_contention_counts_from();
+	TimestampTz reset_at = last_reset();
 
-	if (contention->minute == minute_of(now) && contention->reset_seen == counts_from)
+	if (contention->minute == minute_of(now) && contention->reset_seen == reset_at)
 		return;
 	contention->minute = minute_of(now);
-	contention->reset_seen = counts_from;
+	contention->reset_seen = reset_at;
 	contention->first = 0;
 	memset(contention->n_keys, 0, sizeof(contention->n_keys));
 	memset(contention->places, 0, sizeof(contention->places));
@@ -382,7 +379,7 @@ lg_contention_find(const LgContendedLock *lock, const LgWho *root, const LgWho *
 
 /*
  * Charge so many microseconds of waiting to a record: those that were seen, and those
- * estimated beyond them (below zero: taken back, as they were seen since).  first: of this wait there.  Takes the lock of the records,
+ * estimated beyond them.  first: of this wait there.  Takes the lock of the records,
  * as the next two do.
  */
 void
@@ -399,12 +396,9 @@ lg_contention_charge(uint64 number, int64 seen, int64 estimated, bool first)
 	lg_records_end_change();
 }
 
-/*
- * The place of a row among the top ones: its own, or, if it may have a new one, a free
- * one or the least one's; NULL if there is none.
- */
+/* The place of a row among the top ones: its own, a free one, or the least one's. */
 static LgContentionRow *
-find_row(LgContentionRecord *record, BlockNumber block, OffsetNumber offset, bool may_add)
+find_row(LgContentionRecord *record, BlockNumber block, OffsetNumber offset)
 {
 	LgContentionRow *least = &record->rows[0];
 
@@ -417,15 +411,12 @@ find_row(LgContentionRecord *record, BlockNumber block, OffsetNumber offset, boo
 		if (row->charged < least->charged)
 			least = row;
 	}
-	if (!may_add)
-		return NULL;
 	return record->n_rows < LG_CONTENTION_ROWS ? &record->rows[record->n_rows++] : least;
 }
 
 /*
  * Say which row such a charge was about.  A new one takes over what the least one
- * had: whoever has more than an eighth of all is among them in any case.  A charge
- * taken back, below zero, makes no row.
+ * had: whoever has more than an eighth of all is among them in any case.
  */
 void
 lg_contention_note_row(uint64 number, BlockNumber block, OffsetNumber offset, int64 charged)
@@ -434,14 +425,11 @@ lg_contention_note_row(uint64 number, BlockNumber block, OffsetNumber offset, in
 
 	if (record != NULL)
 	{
-		LgContentionRow *row = find_row(record, block, offset, charged > 0);
+		LgContentionRow *row = find_row(record, block, offset);
 
-		if (row != NULL)
-		{
-			row->block = block;
-			row->offset = offset;
-			row->charged += charged;
-		}
+		row->block = block;
+		row->offset = offset;
+		row->charged += charged;
 	}
 	lg_records_end_change();
 }

@@ -256,7 +256,7 @@ foreach my $place ('memory', 'the table')
 	is($eyes{clerk}->error_of('SELECT count(*) FROM lifeguard.contention_minutes WHERE pg_temp.sneak(waiter_query)'), undef, "from $place: nor by a function");
 	last if $place eq 'the table';
 
-	ok($session->poll('SELECT sum(seconds_seen + seconds_estimated) = ' . $total . ' FROM lifeguard.contention_entries e, lifeguard.read_contention_state() s WHERE e.minute >= s.counts_from'), 'all is written');
+	ok($session->poll('SELECT sum(seconds_seen + seconds_estimated) = ' . $total . ' FROM lifeguard.contention_entries e, lifeguard.status s WHERE e.minute >= s.reset_at'), 'all is written');
 	$_->close for $session, $root, $waiter, $ddl, values %eyes;
 	$node->restart;
 	$session = LgSession->new($node);
@@ -284,7 +284,7 @@ $root = LgSession->new($node);
 $root->query('SELECT pg_advisory_lock(1)');
 my @crowd = map { LgSession->new($node) } 1 .. 34;
 my $keys = 0;
-my $folded = $session->query('SELECT folded FROM lifeguard.read_contention_state()');
+my $folded = $session->query('SELECT waits_folded FROM lifeguard.status');
 
 # all within one minute
 sleep 1 while $session->query('SELECT extract(second FROM clock_timestamp()) > 45') eq 't';
@@ -303,9 +303,9 @@ foreach my $round (1 .. 10)
 	$_->answer for @crowd;
 }
 $session->query('SELECT lifeguard.run_pass()');
-is($session->query("SELECT count(*), sum(waits_seen), count(waiter_query), count(locktype), sum(waits_seen) FILTER (WHERE locktype IS NULL) FROM lifeguard.contention_minutes m, lifeguard.read_contention_state() s WHERE m.minute >= s.counts_from"),
+is($session->query("SELECT count(*), sum(waits_seen), count(waiter_query), count(locktype), sum(waits_seen) FILTER (WHERE locktype IS NULL) FROM lifeguard.contention_minutes m, lifeguard.status s WHERE m.minute >= s.reset_at"),
 	"289|$keys|256|288|" . ($keys - 288), 'at most so many keys in a minute, and nothing lost');
-is($session->query('SELECT folded FROM lifeguard.read_contention_state()') - $folded, $keys - 256, 'what was folded is counted');
+is($session->query('SELECT waits_folded FROM lifeguard.status') - $folded, $keys - 256, 'what was folded is counted');
 
 is(lg_view_errors($session), '', 'views can be read');
 is(lg_log_complaints($node), '', 'no complaints in the log');

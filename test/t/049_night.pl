@@ -124,15 +124,15 @@ foreach my $i (1 .. 4)
 # who does not wait to the end: by a policy, a timeout, by hand, by leaving
 my $slow;
 my ($cancelled, $killed);
-at(12, sub { $slow = holder('slow', 'UPDATE cache SET n = 1 WHERE id = 3') });
-at(12.1, sub { wait_with(client('impatient'), 'DELETE FROM cache WHERE id = 3', relation => 'public.cache', root => $slow->pid, ended_by => 'policy') });
+at(12, sub { $slow = holder('slow', 'UPDATE cache SET n = 1 WHERE id > 16') });
+at(12.1, sub { wait_with(client('impatient'), 'DELETE FROM cache WHERE id = 17', relation => 'public.cache', root => $slow->pid, ended_by => 'policy') });
 at(12.1, sub {
 		my $session = client('timed');
 		$session->query("SET lock_timeout = '1400ms'");
-		wait_with($session, 'SELECT * FROM cache WHERE id = 3 FOR UPDATE', relation => 'public.cache', root => $slow->pid, ended_by => 'lock timeout');
+		wait_with($session, 'SELECT * FROM cache WHERE id = 18 FOR UPDATE', relation => 'public.cache', root => $slow->pid, ended_by => 'lock timeout');
 });
-at(12.1, sub { $cancelled = wait_with(client('user'), 'UPDATE cache SET n = 5 WHERE id = 3', relation => 'public.cache', root => $slow->pid, ended_by => 'cancelled') });
-at(12.1, sub { $killed = wait_with(client('leaver'), 'UPDATE cache SET n = 6 WHERE id = 3', relation => 'public.cache', root => $slow->pid, ended_by => 'gone') });
+at(12.1, sub { $cancelled = wait_with(client('user'), 'UPDATE cache SET n = 5 WHERE id = 19', relation => 'public.cache', root => $slow->pid, ended_by => 'cancelled') });
+at(12.1, sub { $killed = wait_with(client('leaver'), 'UPDATE cache SET n = 6 WHERE id = 20', relation => 'public.cache', root => $slow->pid, ended_by => 'gone') });
 at(13.6, sub { $boss->query("SELECT pg_cancel_backend(${\$cancelled->pid})") });
 at(13.7, sub { $boss->query("SELECT pg_terminate_backend(${\$killed->pid})") });
 at(14, sub { end_of($slow) });
@@ -168,7 +168,7 @@ sub hear
 {
 	foreach my $wait (@waiting)
 	{
-		my $answer = $wait->{session}->answer(0) or next;
+		my $answer = $wait->{session}->answer(0.0003) or next;
 		$wait->{until} = time;
 		push @waits, $wait;
 
