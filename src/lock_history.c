@@ -10,6 +10,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h" /* get_database_name(), from 19 */
 
 #include "lock_episodes.h"
 #include "names.h"
