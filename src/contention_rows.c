@@ -12,6 +12,7 @@
 #include "commands/dbcommands.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/numeric.h"
 
 #include "contention.h"
