@@ -19,6 +19,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
 #include "utils/backend_status.h"
@@ -140,6 +141,7 @@ lg_endings_note_error(int sqlstate, LgOurs ours)
 	if (ends_session(sqlstate))
 	{
 		ending->session_at = now;
+		ending->session_statement = 0;
 		ending->session_sqlstate = sqlstate;
 		ending->session_ours = ours;
 	}
@@ -162,6 +164,8 @@ lg_endings_note_exit(void)
 	ending->session_at = GetCurrentTimestamp();
 	ending->session_sqlstate = 0;
 	ending->session_ours = LG_NOT_OURS;
+	ending->session_statement =
+		MyBEEntry->st_xact_start_timestamp == 0 ? GetCurrentStatementStartTimestamp() : 0;
 	end_change(ending);
 }
 

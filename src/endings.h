@@ -38,6 +38,9 @@ typedef struct LgEnding
 	TimestampTz session_at; /* when it began to end; 0 = not yet, or another session did */
 	int session_sqlstate;	/* of the error that ended it; 0 = its client did */
 	uint8 session_ours;		/* LgOurs */
+
+	/* When its last statement began, if its client left when no transaction was open; else 0. */
+	TimestampTz session_statement;
 } LgEnding;
 
 struct ErrorData;

@@ -427,6 +427,12 @@ judge_gone(const IdleEpisode *episode, int slot)
 			end.by = BY_TIMEOUT;
 		else if (ending.session_sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE)
 			end.by = BY_CANCEL; /* it stood in the way of recovery */
+		else if (ending.session_statement > episode->idle_start)
+		{
+			/* between two passes it has ended its transaction and then left */
+			end = (End){
+				.at = ending.session_statement, .at_latest = true, .by = BY_END_OF_TRANSACTION};
+		}
 	}
 	if (end.by == BY_GOING)
 		end.by = look_into_ledger(episode);

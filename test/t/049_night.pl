@@ -67,6 +67,15 @@ sub holder
 	return $session;
 }
 
+# A holder ends its transaction, and goes.
+sub end_of
+{
+	my ($session) = @_;
+	$session->query('COMMIT');
+	$session->close;
+	return;
+}
+
 my @script;
 sub at
 {
@@ -82,7 +91,7 @@ foreach my $i (1 .. 8)
 {
 	at(0.3 + $i / 50, sub { wait_with(client('shop'), "UPDATE cache SET n = n + 1 WHERE id = 1 /* $i */", relation => 'public.cache', root => $committer->pid, ended_by => 'granted') });
 }
-at(2.8, sub { $committer->query('COMMIT') });
+at(2.8, sub { end_of($committer) });
 
 # an advisory lock, whose holder works
 my $worker;
@@ -91,7 +100,7 @@ foreach my $i (1 .. 3)
 {
 	at(3.6, sub { wait_with(client('job'), 'SELECT pg_advisory_lock_shared(42)', relation => '', root => $worker->pid, ended_by => 'granted') });
 }
-at(5.4, sub { $worker->answer; $worker->query('COMMIT') });
+at(5.4, sub { $worker->answer; end_of($worker) });
 
 # ALTER TABLE behind a reader, and others behind that
 my $reader;
@@ -102,7 +111,7 @@ foreach my $i (1 .. 5)
 {
 	at(6.3 + $i / 100, sub { wait_with(client('shop'), 'SELECT count(*) FROM orders', relation => 'public.orders', root => $reader->pid, ended_by => 'granted') });
 }
-at(8.2, sub { $reader->query('COMMIT') });
+at(8.2, sub { end_of($reader) });
 
 # one who has forgotten his transaction: the policy ends him
 my $forgotten;
@@ -115,18 +124,18 @@ foreach my $i (1 .. 4)
 # who does not wait to the end: by a policy, a timeout, by hand, by leaving
 my $slow;
 my ($cancelled, $killed);
-at(12, sub { $slow = holder('slow', 'UPDATE cache SET n = 1 WHERE id = 3') });
-at(12.1, sub { wait_with(client('impatient'), 'DELETE FROM cache WHERE id = 3', relation => 'public.cache', root => $slow->pid, ended_by => 'policy') });
+at(12, sub { $slow = holder('slow', 'UPDATE cache SET n = 1 WHERE id > 16') });
+at(12.1, sub { wait_with(client('impatient'), 'DELETE FROM cache WHERE id = 17', relation => 'public.cache', root => $slow->pid, ended_by => 'policy') });
 at(12.1, sub {
 		my $session = client('timed');
 		$session->query("SET lock_timeout = '1400ms'");
-		wait_with($session, 'SELECT * FROM cache WHERE id = 3 FOR UPDATE', relation => 'public.cache', root => $slow->pid, ended_by => 'lock timeout');
+		wait_with($session, 'SELECT * FROM cache WHERE id = 18 FOR UPDATE', relation => 'public.cache', root => $slow->pid, ended_by => 'lock timeout');
 });
-at(12.1, sub { $cancelled = wait_with(client('user'), 'UPDATE cache SET n = 5 WHERE id = 3', relation => 'public.cache', root => $slow->pid, ended_by => 'cancelled') });
-at(12.1, sub { $killed = wait_with(client('leaver'), 'UPDATE cache SET n = 6 WHERE id = 3', relation => 'public.cache', root => $slow->pid, ended_by => 'gone') });
+at(12.1, sub { $cancelled = wait_with(client('user'), 'UPDATE cache SET n = 5 WHERE id = 19', relation => 'public.cache', root => $slow->pid, ended_by => 'cancelled') });
+at(12.1, sub { $killed = wait_with(client('leaver'), 'UPDATE cache SET n = 6 WHERE id = 20', relation => 'public.cache', root => $slow->pid, ended_by => 'gone') });
 at(13.6, sub { $boss->query("SELECT pg_cancel_backend(${\$cancelled->pid})") });
 at(13.7, sub { $boss->query("SELECT pg_terminate_backend(${\$killed->pid})") });
-at(14, sub { $slow->query('COMMIT') });
+at(14, sub { end_of($slow) });
 
 # short ones, which have no rows of their own, behind holders of 0.05 to 0.8 s
 my $rounds = 0;
@@ -140,7 +149,7 @@ foreach my $round (1 .. 20)
 	{
 		at($moment + 0.01, sub { wait_with(client('short'), "UPDATE cache SET n = n + 1 WHERE id = $row") });
 	}
-	at($moment + $length, sub { $short->query('COMMIT') });
+	at($moment + $length, sub { end_of($short) });
 }
 
 # and a pool that is full
@@ -159,7 +168,7 @@ sub hear
 {
 	foreach my $wait (@waiting)
 	{
-		my $answer = $wait->{session}->answer(0) or next;
+		my $answer = $wait->{session}->answer(0.0003) or next;
 		$wait->{until} = time;
 		push @waits, $wait;
 
