@@ -9,6 +9,7 @@
 
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
+#include "utils/lsyscache.h" /* get_database_name(), from 19 */
 #include "fmgr.h"
 #include "miscadmin.h"
 
