@@ -8,11 +8,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-<<<<<<< HEAD
-=======
 #include "commands/dbcommands.h"
-#include "utils/lsyscache.h" /* get_database_name(), from 19 */
-	>>>>>>> contention
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h" /* get_database_name(), from 19 */
