@@ -19,7 +19,7 @@
 
 #include <arpa/inet.h>
 
-#include "catalog/pg_database.h"
+#include "catalog/pg_database.h" /* get_database_oid(), from 19 */
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "executor/spi.h"
@@ -27,7 +27,6 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h" /* get_database_oid(), from 19 */
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
