@@ -389,7 +389,7 @@ pg_lifeguard_read_status(PG_FUNCTION_ARGS)
 	{
 		lg_rows_add_text(&rows, "not loaded");
 		lg_rows_add_text(&rows, LG_VERSION);
-		for (int i = 0; i < 35; i++)
+		for (int i = 0; i < 36; i++)
 			lg_rows_add_null(&rows);
 		lg_rows_end_row(&rows);
 		PG_RETURN_NULL();
@@ -425,6 +425,7 @@ pg_lifeguard_read_status(PG_FUNCTION_ARGS)
 	lg_rows_add_span(&rows, copy.gauges.longest_wait);
 	lg_rows_add_int8(&rows, copy.size);
 	lg_rows_add_int8(&rows, copy.beat.waits_cut_off);
+	lg_rows_add_int8(&rows, (int64) lg_contention_folded());
 	lg_rows_add_time(&rows, copy.reset_at);
 	add_keeper_columns(&rows, &copy.keeper);
 	lg_rows_end_row(&rows);

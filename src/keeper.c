@@ -90,7 +90,6 @@ typedef struct Errand
 	uint64 failures_before; /* news when it was sent */
 	uint64 runs_before;
 	TimestampTz flush_before;
-	bool said_no_slot;
 	char home[NAMEDATALEN]; /* where it was sent */
 } Errand;
 
@@ -251,19 +250,13 @@ send_keeper(Oid home, const char *name, LgTime now)
 {
 	LgKeeperNews news = read_news();
 
-	if (!lg_errand_send(&errand.worker, "lg_keeper_main", "pg_lifeguard keeper", home, now.mono))
+	if (!lg_errand_send(&errand.worker, "lg_keeper_main", "keeper",
+						"policies are not read and ledger entries stay in memory", home, now.mono))
 	{
 		errand.not_before = now.mono + RETRY_INTERVAL;
-		note_failure("no background worker slot is free");
-		if (!errand.said_no_slot)
-			ereport(LOG, (errmsg("could not start the keeper of pg_lifeguard: no background worker "
-								 "slot is free"),
-						  errhint("Raise \"max_worker_processes\". Until then policies are not "
-								  "read and ledger entries stay in memory.")));
-		errand.said_no_slot = true;
+		note_failure(LG_NO_WORKER_SLOT);
 		return;
 	}
-	errand.said_no_slot = false;
 	errand.failures_before = news.failures;
 	errand.runs_before = news.runs;
 	errand.flush_before = news.last_flush;

@@ -22,7 +22,10 @@
 #include "pgstat.h"
 #include "port/pg_crc32c.h"
 #include "storage/fd.h"
+#include "utils/timestamp.h"
 
+#include "idle_episodes.h"
+#include "lock_episodes.h"
 #include "names.h"
 #include "record_file.h"
 #include "shared.h"
@@ -131,7 +134,10 @@ lg_record_file_save(int code, Datum arg)
 	if (code != 0 || lg_shared == NULL)
 		return;
 
-	/* rooms whose episodes go on until now end them here */
+	/* what went on until now is over */
+	lg_lock_episodes_close_all(GetCurrentTimestamp());
+	lg_idle_episodes_close_all(GetCurrentTimestamp());
+
 	n = write_records(NULL);
 	if (n == 0)
 	{

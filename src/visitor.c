@@ -128,7 +128,6 @@ static struct
 	uint32 names;	/* likewise */
 	uint64 done_before;
 	int64 not_before; /* after a failure to send one */
-	bool said_no_slot;
 	Recent recent[MAX_RECENT];
 } errand;
 
@@ -294,19 +293,9 @@ send_visitor(const LgVisits *visits, Oid databaseid, LgTime now)
 	errand.done_before = visits->done;
 	if (!OidIsValid(found) || !allows)
 		judge_end(visits, now.mono);
-	else if (lg_errand_send(&errand.worker, "lg_visitor_main", "pg_lifeguard visitor", databaseid,
-							now.mono))
-		errand.said_no_slot = false;
-	else
-	{
+	else if (!lg_errand_send(&errand.worker, "lg_visitor_main", "visitor",
+							 "prepared transactions are left alone", databaseid, now.mono))
 		errand.not_before = now.mono + RETRY_INTERVAL;
-		if (!errand.said_no_slot)
-			ereport(LOG, (errmsg("could not start the visitor of pg_lifeguard: no background "
-								 "worker slot is free"),
-						  errhint("Raise \"max_worker_processes\". Until then prepared "
-								  "transactions are left alone.")));
-		errand.said_no_slot = true;
-	}
 }
 
 /*
