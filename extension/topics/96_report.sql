@@ -428,7 +428,7 @@ BEGIN
 		notes := ARRAY['Worst', format('PID %s from %s for %s, %s blocked, %s of waiting; ended by %s', w.pid, lifeguard.report_time(w.idle_start),
 				lifeguard.report_duration(extract(epoch FROM w.duration)), coalesce(w.max_blocked, 0),
 				lifeguard.report_duration(coalesce(w.blocked_seconds, 0)), coalesce(w.ended_by, 'something not known'))]
-			|| CASE WHEN w.query <> '' THEN ARRAY['Statement before the pause', lifeguard.report_line(w.query)] END
+			|| CASE WHEN w.query <> '' THEN ARRAY['Last statement', lifeguard.report_line(w.query)] END
 			|| CASE WHEN w.query_tags <> '' THEN ARRAY['Tags', lifeguard.report_line(w.query_tags)] END;
 		rows := rows || lifeguard.report_row(
 			ARRAY[lifeguard.report_who(g.application_name, NULL, NULL), coalesce(lifeguard.report_line(g.usename, 64), ''),

@@ -52,10 +52,11 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	span numeric;
 BEGIN
-	SELECT greatest(min(m.minute), from_time) INTO a FROM lifeguard.report_minutes(from_time, to_time) m;
+	SELECT min(m.minute) INTO a FROM lifeguard.report_minutes(from_time, to_time) m;
 	IF a IS NULL THEN
 		RETURN;				-- nothing to draw
 	END IF;
+	a := greatest(a, from_time);
 	b := to_time;
 	span := extract(epoch FROM b - a);
 	by_second := a > clock_timestamp() - interval '15 minutes';
@@ -170,10 +171,10 @@ COMMENT ON FUNCTION lifeguard.report_svg_line(jsonb, integer, numeric, numeric, 
 -- Where a chart ends at the top: a round figure not below the most it shows.
 CREATE FUNCTION lifeguard.report_top(most numeric, OUT top numeric, OUT tick numeric)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-SELECT ceil(greatest(most, 1) / t.tick) * t.tick, t.tick
+SELECT trim_scale(ceil(greatest(most, 1) / t.tick) * t.tick), trim_scale(t.tick)
 FROM (SELECT min(u.unit * power(10::numeric, e.e)) AS tick
 	  FROM unnest('{1,2,5}'::numeric[]) u (unit), generate_series(0, 9) e (e)
-	  WHERE u.unit * power(10::numeric, e.e) >= greatest(most, 1) / 5) t
+	  WHERE u.unit * power(10::numeric, e.e) >= greatest(most, 1) / 6) t
 $$;
 COMMENT ON FUNCTION lifeguard.report_top(numeric) IS
 'The upper end of a chart''s scale, and the distance of its ticks.';
@@ -334,7 +335,7 @@ BEGIN
 	SELECT * INTO w FROM lifeguard.report_svg_waits(x.a, x.b);
 	y := lifeguard.report_top(coalesce(most, 0));
 	lanes := greatest(w.bar_number, 1) * 6;
-	waits := lifeguard.report_legend(ARRAY['waiting', 'sessions waiting', 'line hot', 'most at one time', 'bar', 'one of the longest waits', 'bar cut', 'not granted in the end',
+	waits := lifeguard.report_legend(ARRAY['waiting', 'sessions waiting; below, the longest waits', 'bar cut', 'wait not granted in the end', 'line hot', 'most at one time',
 			'mark', 'policy acted', 'mark hand', 'by hand', 'mark only', 'only rehearsed or spared', 'incident', 'incident, by number'])
 		|| lifeguard.report_svg('waits', 'Lock waits and actions over time',
 			format('Sessions waiting for locks, at most %s at one time; below, the %s longest waits as bars and %s as marks.', coalesce(most, 0), w.bar_number,
@@ -355,10 +356,11 @@ COMMENT ON FUNCTION lifeguard.report_charts(timestamptz, timestamptz) IS
 CREATE FUNCTION lifeguard.report_html_section(section jsonb, chart text, caption text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 SELECT format(E'<section aria-labelledby="%s-h">\n<h2 id="%s-h">%s</h2>\n', section->>'key', section->>'key', lifeguard.report_html_text(section->>'title'))
-	|| coalesce((SELECT string_agg(format('<p>%s</p>', lifeguard.report_html_text(l.lead)), E'\n' ORDER BY l.n)
-		FROM jsonb_array_elements_text(section->'leads') WITH ORDINALITY l (lead, n)), '')
-	|| CASE WHEN section->'leads' = '[]' AND section->'rows' = '[]' THEN format('<p class="nothing">%s</p>', lifeguard.report_html_text(section->>'nothing')) ELSE '' END
+	|| coalesce('<p>' || lifeguard.report_html_text(section->'leads'->>0) || '</p>', '')
+	|| CASE WHEN section->'leads' = '[]' AND section->'rows' = '[]' THEN '<p class="nothing">' || lifeguard.report_html_text(section->>'nothing') || '</p>' ELSE '' END
 	|| coalesce(E'\n<figure>' || chart || '<figcaption>' || caption || E'</figcaption></figure>\n', '')
+	|| coalesce((SELECT string_agg('<p>' || lifeguard.report_html_text(l.lead) || '</p>', E'\n' ORDER BY l.n)
+		FROM jsonb_array_elements_text(section->'leads') WITH ORDINALITY l (lead, n) WHERE l.n > 1), '')
 	|| CASE WHEN section->'rows' = '[]' THEN '' ELSE
 		E'\n<div class="wide"><table><thead><tr><th scope="col" class="n">No.</th>'
 		|| (SELECT string_agg(format('<th scope="col"%s>%s</th>', CASE WHEN h.label LIKE '#%' THEN ' class="n"' ELSE '' END,
@@ -406,7 +408,7 @@ main { max-width: 66rem; margin: 0 auto; padding: 3.5rem 1.5rem 4rem; }
 h1 { font-size: 2.1rem; line-height: 1.15; font-weight: 500; letter-spacing: -.01em; margin: 0 0 1rem; }
 h2 { font-size: 1.3rem; font-weight: 600; margin: 0 0 .6rem; }
 section { margin-top: 3.2rem; }
-p { margin: 0 0 .5rem; max-width: 44rem; }
+p { margin: 0 0 .5rem; max-width: 46rem; }
 .headline { font-size: 1.2rem; line-height: 1.5; max-width: 40rem; }
 .nothing, footer, figcaption { color: var(--soft); }
 figure { margin: 1.4rem 0 1.6rem; }
@@ -430,8 +432,7 @@ path, rect { stroke: none; fill: none; } line { stroke-width: 1; }
 .mark { fill: var(--ink); stroke: var(--ink); stroke-width: 1.2; } .mark.hand { fill: var(--intx); } .mark.only { fill: var(--paper); }
 table { border-collapse: collapse; width: 100%; font-size: .82rem; line-height: 1.45; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 500; color: var(--soft); vertical-align: bottom; padding: .3rem 1rem .3rem 0; border-bottom: 1px solid var(--ink); }
-td { vertical-align: top; padding: .45rem 1rem .3rem 0; overflow-wrap: anywhere; }
-td:nth-child(2) { min-width: 7rem; } th:last-child, td:last-child { padding-right: 0; }
+td { vertical-align: top; padding: .45rem 1rem .3rem 0; overflow-wrap: break-word; max-width: 18rem; } .more td { max-width: none; } th:last-child, td:last-child { padding-right: 0; }
 .n { text-align: right; white-space: nowrap; overflow-wrap: normal; }
 tbody + tbody tr:first-child td { border-top: 1px solid var(--rule); }
 .more td { padding-top: 0; padding-bottom: .8rem; }
@@ -472,10 +473,9 @@ BEGIN
 		lifeguard.report_duration(extract(epoch FROM drawn.step)), lifeguard.report_html_text(current_setting('TimeZone')));
 	RETURN format(E'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="UTF-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>%s</title>\n<style>%s</style>\n</head>\n<body>\n<main>\n<h1>%s</h1>\n',
 			title, lifeguard.report_html_style(), 'Report of pg_lifeguard')
-		-- what matters first, in two sentences
-		|| (SELECT format(E'<p class="headline">%s</p>\n', string_agg(lifeguard.report_html_text(coalesce(s.section->'leads'->>0, s.section->>'nothing')), ' ' ORDER BY s.n))
-			FROM jsonb_array_elements(sections) WITH ORDINALITY s (section, n) WHERE s.section->>'key' IN ('incidents', 'saturation'))
-		|| (SELECT string_agg(lifeguard.report_html_section(s.section,
+		-- the period
+		|| format(E'<p class="headline">%s</p>\n', lifeguard.report_html_text(sections->0->'leads'->>0))
+		|| (SELECT string_agg(lifeguard.report_html_section(s.section #- CASE WHEN s.n = 1 THEN '{leads,0}' ELSE '{}' END::text[],
 				CASE s.section->>'key' WHEN 'saturation' THEN c.connections WHEN 'load' THEN c.load WHEN 'incidents' THEN c.waits END,
 				caption), '' ORDER BY s.n)
 			FROM jsonb_array_elements(sections) WITH ORDINALITY s (section, n))
