@@ -5,7 +5,8 @@
 #
 # Each is built under a temporary name and renamed when complete, so that an
 # interrupted run leaves nothing that looks finished; each is kept for the next
-# run.  Delete a folder below $lg_cache to have it made again.
+# run, which adds what a chroot made earlier lacks.  Delete a folder below
+# $lg_cache to have it made again.
 
 # shellcheck disable=SC2154	# lg_cache is lib.sh's
 : "$lg_cache"
@@ -54,10 +55,17 @@ lg_chroot_packages() {
 	echo gcc libc6-dev make libkrb5-dev perl libipc-run-perl faketime ca-certificates
 }
 
+# What the tests of clients use; a leg does without what cannot be had.  Nothing
+# starts in a chroot and nobody else uses its nodejs, so these are installed and
+# not unpacked as the machine's are.
+lg_chroot_clients() {
+	echo pgbouncer node-pg
+}
+
 # lg_make_chroot VERSION LOG: make sure that chroot-VERSION is complete.  When it
 # cannot be, LOG.why says why in one line.
 lg_make_chroot() {
-	local version=$1 log=$2 dir=$lg_cache/chroot-$1 try why
+	local version=$1 log=$2 dir=$lg_cache/chroot-$1 try
 	local stamp=$lg_cache/chroot-$1/etc/pg_lifeguard.packages
 	if [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$(lg_chroot_packages "$version")" ]; then
 		return 0
@@ -66,16 +74,38 @@ lg_make_chroot() {
 		[ "$try" = 1 ] || sleep 10
 		lg_say "making the chroot of PostgreSQL $version (Debian $(lg_chroot_suite "$version")), try $try"
 		if [ -e "$stamp" ]; then
-			lg_chroot_install "$version" "$dir" "$log" && return 0
+			lg_chroot_server "$version" "$dir" "$log" && return 0
 		elif lg_chroot_bootstrap "$version" "$dir.tmp" "$log" &&
-			lg_chroot_install "$version" "$dir.tmp" "$log"; then
+			lg_chroot_server "$version" "$dir.tmp" "$log"; then
 			mv "$dir.tmp" "$dir" && return 0
 		fi
 	done
-	why=$(grep -E '^E: ' "$log" | tail -n 1)
-	echo "after 3 tries: ${why:-see $log}" >"$log.why"
+	echo "after 3 tries: $(lg_apt_error "$log")" >"$log.why"
 	lg_remove_chroot "$dir.tmp"
 	return 1
+}
+
+# lg_add_clients VERSION LOG: add the clients that chroot-VERSION lacks.  When one
+# cannot be had, LOG.why says why in one line.
+lg_add_clients() {
+	local version=$1 log=$2 dir=$lg_cache/chroot-$1 package why=
+	for package in $(lg_chroot_clients); do
+		# shellcheck disable=SC2016	# dpkg-query's own variable
+		[ "$(chroot "$dir" dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" != installed ] ||
+			continue
+		lg_say "adding $package to the chroot of PostgreSQL $version"
+		lg_chroot_install "$dir" "$log" "$package" ||
+			why+="${why:+; }$package: $(lg_apt_error "$log")"
+	done
+	[ -n "$why" ] || return 0
+	echo "$why" >"$log.why"
+	return 1
+}
+
+lg_apt_error() {
+	local why
+	why=$(grep -E '^E: ' "$1" | tail -n 1)
+	echo "${why:-see $1}"
 }
 
 # debootstrap mounts proc while it works; if it was killed, that is still there.
@@ -125,22 +155,38 @@ lg_chroot_bootstrap() {
 	chmod 1777 "$dir/dev/shm"
 }
 
-lg_chroot_install() {
+lg_chroot_server() {
 	local version=$1 dir=$2 log=$3
-	lg_chroot_refresh "$dir"
 	# shellcheck disable=SC2046	# a list of packages
-	lg_chroot_apt "$log" "$dir" update &&
-		lg_chroot_apt "$log" "$dir" install $(lg_chroot_packages "$version") &&
-		lg_chroot_apt "$log" "$dir" clean &&
+	lg_chroot_install "$dir" "$log" $(lg_chroot_packages "$version") &&
 		lg_chroot_packages "$version" >"$dir/etc/pg_lifeguard.packages"
+}
+
+# What an interrupted run left half installed comes first, or apt refuses.  What
+# dpkg cannot complete for lack of another package, apt can once it may fetch.
+lg_chroot_install() {
+	local dir=$1 log=$2
+	shift 2
+	lg_chroot_refresh "$dir"
+	lg_chroot_run "$log" "$dir" dpkg --configure -a || true
+	lg_chroot_apt "$log" "$dir" update &&
+		lg_chroot_apt "$log" "$dir" --fix-broken install &&
+		lg_chroot_apt "$log" "$dir" install "$@" &&
+		lg_chroot_apt "$log" "$dir" clean
 }
 
 lg_chroot_apt() {
 	local log=$1 dir=$2
 	shift 2
-	lg_logged "$log" chroot "$dir" env DEBIAN_FRONTEND=noninteractive LC_ALL=C \
-		PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+	lg_chroot_run "$log" "$dir" \
 		apt-get -q -y --no-install-recommends -o Dpkg::Options::=--force-confold "$@"
+}
+
+lg_chroot_run() {
+	local log=$1 dir=$2
+	shift 2
+	lg_logged "$log" chroot "$dir" env DEBIAN_FRONTEND=noninteractive LC_ALL=C \
+		PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 
 # The machine's network may have changed since the chroot was made.

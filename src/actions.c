@@ -70,6 +70,7 @@ write_note(LgNote *note, const LgActing *acting, const LgProof *proof, const LgR
 	note->proof = *proof;
 	note->action = acting->action;
 	note->spared_for = LG_SPARED_NOT;
+	note->by_hand = reason->by_hand;
 	strlcpy(note->detail, reason->detail, LG_DETAIL_SIZE);
 	strlcpy(note->hint, reason->hint, LG_HINT_SIZE);
 }
@@ -157,6 +158,7 @@ lg_actions_signal(LgActing *acting, const LgProof *proof, const LgReason *reason
 		acting->progress = sent ? LG_PROGRESS_PENDING : LG_PROGRESS_GONE;
 	}
 	LWLockRelease(ProcArrayLock);
+	LG_TEST_POINT("after signal");
 
 	if (!sent)
 		lg_actions_release(acting);

@@ -14,6 +14,7 @@ typedef struct LgReason
 {
 	char detail[LG_DETAIL_SIZE];
 	char hint[LG_HINT_SIZE];
+	bool by_hand; /* not by a policy */
 } LgReason;
 
 /* How far an action has come. */

@@ -19,7 +19,6 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "storage/fd.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
@@ -28,6 +27,7 @@
 #include "rescue.h"
 #include "settings.h"
 #include "shared.h"
+#include "stat_file.h"
 
 PG_FUNCTION_INFO_V1(pg_lifeguard_pause);
 PG_FUNCTION_INFO_V1(pg_lifeguard_resume);
@@ -54,53 +54,17 @@ void
 lg_brakes_restore(void)
 {
 	PauseRecord record;
-	FILE *file = AllocateFile(PAUSE_FILE, PG_BINARY_R);
 
-	if (file == NULL)
-	{
-		if (errno != ENOENT)
-			ereport(LOG, (errcode_for_file_access(),
-						  errmsg("could not read file \"%s\": %m", PAUSE_FILE)));
+	if (!lg_stat_file_read(PAUSE_FILE, &record, sizeof(record)))
 		return;
-	}
-	if (fread(&record, sizeof(record), 1, file) != 1 || record.magic != PAUSE_MAGIC ||
-		record.size != sizeof(record) || record.until > GetCurrentTimestamp() + LONGEST_PAUSE ||
+	if (record.magic != PAUSE_MAGIC || record.size != sizeof(record) ||
+		record.until > GetCurrentTimestamp() + LONGEST_PAUSE ||
 		memchr(record.reason, '\0', LG_PAUSE_REASON) == NULL)
 		ereport(LOG, (errmsg("ignoring invalid file \"%s\"", PAUSE_FILE)));
 	else if (record.until > GetCurrentTimestamp())
 	{
 		lg_shared->paused_until = record.until;
 		strlcpy(lg_shared->pause_reason, record.reason, LG_PAUSE_REASON);
-	}
-	FreeFile(file);
-}
-
-/* Write the file, so that it is there, whole, when this returns. */
-static void
-write_file(const PauseRecord *record)
-{
-	char temporary[MAXPGPATH];
-	FILE *file;
-
-	snprintf(temporary, sizeof(temporary), "%s.%d.tmp", PAUSE_FILE, MyProcPid);
-	file = AllocateFile(temporary, PG_BINARY_W);
-	if (file == NULL)
-		ereport(ERROR,
-				(errcode_for_file_access(), errmsg("could not create file \"%s\": %m", temporary)));
-	if (fwrite(record, sizeof(*record), 1, file) != 1 || FreeFile(file) != 0)
-	{
-		int save_errno = errno;
-
-		unlink(temporary);
-		errno = save_errno;
-		ereport(ERROR,
-				(errcode_for_file_access(), errmsg("could not write file \"%s\": %m", temporary)));
-	}
-	if (durable_rename(temporary, PAUSE_FILE, LOG) != 0)
-	{
-		unlink(temporary);
-		ereport(ERROR, (errmsg("could not write file \"%s\"", PAUSE_FILE),
-						errdetail("The server log says why.")));
 	}
 }
 
@@ -138,7 +102,7 @@ pg_lifeguard_pause(PG_FUNCTION_ARGS)
 						errhint("pg_lifeguard.enforce = off stops all action for good.")));
 	strlcpy(record.reason, reason, LG_PAUSE_REASON);
 
-	write_file(&record);
+	lg_stat_file_write(PAUSE_FILE, &record, sizeof(record));
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_shared->paused_until = record.until;
 	strlcpy(lg_shared->pause_reason, record.reason, LG_PAUSE_REASON);

@@ -63,11 +63,25 @@
 #define lg_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
+/* 17: a transaction may time out */
+#if PG_VERSION_NUM >= 170000
+#define LG_ERRCODE_TRANSACTION_TIMEOUT ERRCODE_TRANSACTION_TIMEOUT
+#else
+#define LG_ERRCODE_TRANSACTION_TIMEOUT MAKE_SQLSTATE('2', '5', 'P', '0', '4')
+#endif
+
 /* 19: whoever creates or drops a worker's database may end the worker */
 #if PG_VERSION_NUM >= 190000
 #define LG_WORKER_INTERRUPTIBLE BGWORKER_INTERRUPTIBLE
 #else
 #define LG_WORKER_INTERRUPTIBLE 0
+#endif
+
+/* 17: wait events of injection points are a class of their own */
+#if PG_VERSION_NUM >= 170000
+#define LG_WAIT_INJECTION_POINT PG_WAIT_INJECTIONPOINT
+#else
+#define LG_WAIT_INJECTION_POINT 0x0B000000U
 #endif
 
 /* 18: a session shows up before it is authenticated */

@@ -41,6 +41,7 @@
 #include "utils/memutils.h"
 
 #include "compat.h"
+#include "endings.h"
 #include "farewell.h"
 #include "shared.h"
 
@@ -51,6 +52,7 @@ static struct
 	volatile sig_atomic_t copies; /* counts changes of what follows */
 	LgAction action;
 	TimestampTz statement; /* that it was told in */
+	bool by_hand;
 	char detail[LG_DETAIL_SIZE];
 	char hint[LG_HINT_SIZE];
 } farewell;
@@ -109,25 +111,40 @@ fit_for_client(char *text)
 	}
 }
 
+/* Has our own interrupt caused the error with that code?  Whatever comes first, once. */
+static bool
+is_told(int sqlstate)
+{
+	LgAction action = farewell.action;
+
+	return farewell.pending &&
+		   sqlstate ==
+			   (action == LG_ACTION_TERMINATE ? ERRCODE_ADMIN_SHUTDOWN : ERRCODE_QUERY_CANCELED) &&
+		   (action == LG_ACTION_TERMINATE ||
+			farewell.statement == GetCurrentStatementStartTimestamp()) &&
+		   is_ours(action);
+}
+
 /*
- * Add DETAIL and HINT to the error that our own interrupt has caused.  A cancel
- * speaks only in the statement it was meant for; whatever comes first, it is
- * said once.
+ * Note how a lock wait, or the session, ends, and add DETAIL and HINT to the error
+ * that our own interrupt has caused.  A cancel speaks only in the statement it
+ * was meant for.
  */
 static void
 tell_why(void *arg)
 {
-	LgAction action = farewell.action;
+	int sqlstate = geterrcode();
+	bool told;
 	char detail[LG_DETAIL_SIZE];
 	char hint[LG_HINT_SIZE];
 	int copies;
 
 	await_flush();
-	if (!farewell.pending ||
-		geterrcode() !=
-			(action == LG_ACTION_TERMINATE ? ERRCODE_ADMIN_SHUTDOWN : ERRCODE_QUERY_CANCELED) ||
-		(action == LG_ACTION_CANCEL && farewell.statement != GetCurrentStatementStartTimestamp()) ||
-		!is_ours(action))
+	told = is_told(sqlstate);
+	lg_endings_note_error(sqlstate, !told			   ? LG_NOT_OURS
+									: farewell.by_hand ? LG_OURS_BY_HAND
+													   : LG_OURS_BY_POLICY);
+	if (!told)
 		return;
 
 	/* the handler may bring another text at any instruction */
@@ -279,6 +296,7 @@ take_down(const LgNote *note)
 	farewell.pending = false;
 	farewell.copies++;
 	farewell.action = note->action;
+	farewell.by_hand = note->by_hand;
 	farewell.statement = GetCurrentStatementStartTimestamp();
 	memcpy(farewell.detail, note->detail, LG_DETAIL_SIZE);
 	memcpy(farewell.hint, note->hint, LG_HINT_SIZE);
@@ -337,6 +355,7 @@ static void
 stop_listening(int code, Datum arg)
 {
 	my_note()->handler_pid = 0;
+	lg_endings_note_exit();
 }
 
 /*

@@ -74,6 +74,7 @@ typedef struct LgNote
 	LgProof proof;
 	LgAction action;
 	LgSpared spared_for;
+	bool by_hand; /* not by a policy */
 	char detail[LG_DETAIL_SIZE];
 	char hint[LG_HINT_SIZE];
 } LgNote;

@@ -1,6 +1,7 @@
 /*-------------------------------------------------------------------------
  * hooks.c
- *		What runs inside other people's backends: once, when they log in.
+ *		What runs inside other people's backends: when they log in, and when they
+ *		write to the server log.
  *
  * Locking: lg_shared->lock for a moment when the pool is fuller than a policy
  * wants it.
@@ -15,12 +16,14 @@
 #include "replication/walsender.h"
 
 #include "collector.h"
+#include "endings.h"
 #include "farewell.h"
 #include "hooks.h"
 #include "saturation.h"
 #include "shared.h"
 
 static ClientAuthentication_hook_type prev_client_authentication_hook = NULL;
+static emit_log_hook_type prev_emit_log_hook = NULL;
 
 /*
  * Whoever finds the pool fuller than a policy wants it does not leave it to the
@@ -51,6 +54,15 @@ after_authentication(Port *port, int status)
 	}
 }
 
+/* A message goes to the server log.  It is read, never changed. */
+static void
+before_log(ErrorData *error)
+{
+	if (prev_emit_log_hook)
+		prev_emit_log_hook(error);
+	lg_endings_note_log(error);
+}
+
 /*
  * Hang in the hooks.  Only while preloading.
  */
@@ -59,4 +71,6 @@ lg_hooks_install(void)
 {
 	prev_client_authentication_hook = ClientAuthentication_hook;
 	ClientAuthentication_hook = after_authentication;
+	prev_emit_log_hook = emit_log_hook;
+	emit_log_hook = before_log;
 }

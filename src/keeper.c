@@ -35,19 +35,22 @@
 #include "compat.h"
 #include "errand.h"
 #include "keeper.h"
-#include "ledger.h"
-#include "ledger_file.h"
-#include "ledger_table.h"
+#include "ledger_notify.h"
 #include "members.h"
 #include "policies.h"
 #include "policy_table.h"
+#include "record_file.h"
+#include "record_tables.h"
+#include "retention.h"
 #include "settings.h"
 #include "shared.h"
 
 #define LONGEST_ABSENCE (10 * USECS_PER_SEC) /* after failures, as long as there is work */
 #define RETRY_INTERVAL (1 * USECS_PER_SEC)	 /* when it could not be sent */
 #define POLL_INTERVAL (10 * USECS_PER_SEC)	 /* where nothing tells of changes */
-#define PURGE_INTERVAL (USECS_PER_HOUR)		 /* between two rounds of retention */
+#define PURGE_INTERVAL (USECS_PER_HOUR)		 /* between two rounds of retention by age */
+#define MEASURE_INTERVAL (USECS_PER_MINUTE)	 /* of a table that is written to */
+#define MEASURE_ROWS 1000					 /* the same, when it is written to fast */
 #define NEVER PG_INT64_MAX
 
 /* Count a failure, and say what it was. */
@@ -87,7 +90,6 @@ typedef struct Errand
 	uint64 failures_before; /* news when it was sent */
 	uint64 runs_before;
 	TimestampTz flush_before;
-	bool said_no_slot;
 	char home[NAMEDATALEN]; /* where it was sent */
 } Errand;
 
@@ -132,11 +134,11 @@ is_under_way(int64 now)
 	return false;
 }
 
-/* Since when has an entry been waiting for its table?  0 = none is. */
+/* Since when has a record been waiting for its table?  0 = none is. */
 static int64
 unflushed_since(int64 now)
 {
-	if (RecoveryInProgress() || lg_ledger_unflushed() == 0)
+	if (RecoveryInProgress() || lg_records_unflushed() == 0)
 		errand.unflushed_since = 0;
 	else if (errand.unflushed_since == 0)
 		errand.unflushed_since = now;
@@ -158,6 +160,18 @@ must_poll(void)
 	return head.n > 0 || head.problem[0] != '\0' || max_prepared_xacts > 0 || RecoveryInProgress();
 }
 
+/* When a table has to be looked through for rows that are too old; NEVER if it has not. */
+static int64
+purge_due(const LgKeeperNews *news, LgRecordKind kind)
+{
+	const LgTableNews *table = &news->tables[kind];
+	int days = lg_retention_days(lg_records_type(kind));
+
+	if (days == 0 || lg_records_type(kind)->n_columns == 0)
+		return NEVER;
+	return table->purged_days == days ? table->purged_at + PURGE_INTERVAL : 0;
+}
+
 /* When a keeper is wanted; NEVER if it is not. */
 static int64
 wanted_at(int64 now)
@@ -174,8 +188,8 @@ wanted_at(int64 now)
 		wanted = unflushed + lg_flush_interval * LG_USECS_PER_MSEC;
 	if (must_poll())
 		wanted = Min(wanted, errand.worker.sent_at + POLL_INTERVAL);
-	if (lg_ledger_retention > 0 && !RecoveryInProgress())
-		wanted = Min(wanted, news.last_purge + PURGE_INTERVAL);
+	for (int kind = 0; kind < LG_RECORD_KINDS && !RecoveryInProgress(); kind++)
+		wanted = Min(wanted, purge_due(&news, kind));
 	return wanted;
 }
 
@@ -236,19 +250,13 @@ send_keeper(Oid home, const char *name, LgTime now)
 {
 	LgKeeperNews news = read_news();
 
-	if (!lg_errand_send(&errand.worker, "lg_keeper_main", "pg_lifeguard keeper", home, now.mono))
+	if (!lg_errand_send(&errand.worker, "lg_keeper_main", "keeper",
+						"policies are not read and ledger entries stay in memory", home, now.mono))
 	{
 		errand.not_before = now.mono + RETRY_INTERVAL;
-		note_failure("no background worker slot is free");
-		if (!errand.said_no_slot)
-			ereport(LOG, (errmsg("could not start the keeper of pg_lifeguard: no background worker "
-								 "slot is free"),
-						  errhint("Raise \"max_worker_processes\". Until then policies are not "
-								  "read and ledger entries stay in memory.")));
-		errand.said_no_slot = true;
+		note_failure(LG_NO_WORKER_SLOT);
 		return;
 	}
-	errand.said_no_slot = false;
 	errand.failures_before = news.failures;
 	errand.runs_before = news.runs;
 	errand.flush_before = news.last_flush;
@@ -460,70 +468,190 @@ bring_policies(Stay *stay)
 										  LG_POLICIES_KNOWN);
 }
 
-static void
-write_entries(Oid extension, void *arg)
+static LgTableNews *
+table_news(LgRecordKind kind)
 {
-	lg_ledger_table_write(extension, (LgLedgerBatch *) arg);
+	return &lg_shared->keeper.tables[kind];
 }
 
 static void
-send_notifications(Oid extension, void *arg)
+write_records(Oid extension, void *arg)
 {
-	lg_ledger_table_notify(extension, (LgLedgerBatch *) arg);
+	LgRecordBatch *batch = arg;
+
+	batch->n = 0;
+	if (read_news().tables[batch->kind].full)
+		ereport(ERROR,
+				(errcode(ERRCODE_DISK_FULL),
+				 errmsg("table \"lifeguard.%s\" is full: its deleted rows cannot be removed",
+						lg_records_type(batch->kind)->table),
+				 errhint("Look for transactions that are open for long, and for autovacuum.")));
+	lg_record_tables_write(extension, batch);
 }
 
-/* Records out, and NOTIFY about them; each batch counts once it is committed. */
+/* Records of a kind out; each batch counts once it is committed. */
 static void
-bring_entries(Stay *stay)
+bring_kind(Stay *stay, LgRecordBatch *batch)
 {
-	LgLedgerBatch *batch = lg_ledger_table_new_batch();
-
-	while (lg_ledger_unflushed() > 0 && time_is_left(stay))
+	batch->next = 0;
+	while (time_is_left(stay) && do_job(stay, "writing records", write_records, batch) == NULL &&
+		   batch->n > 0)
 	{
-		if (do_job(stay, "writing ledger entries", write_entries, batch) != NULL || batch->n == 0)
-			break;
 		for (int i = 0; i < batch->n; i++)
-			lg_ledger_mark_flushed(batch->numbers[i], batch->entries[i].revision, !lg_notify);
+		{
+			uint32 revision = lg_record_tables_get(batch, i)->revision;
+
+			lg_records_mark_flushed(batch->kind, batch->numbers[i], revision);
+			if (batch->kind == LG_LEDGER && !lg_notify)
+				lg_ledger_mark_notified(batch->numbers[i], revision);
+		}
 		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+		table_news(batch->kind)->written += batch->n;
 		lg_shared->keeper.last_flush = GetCurrentTimestamp();
 		LWLockRelease(lg_shared->lock);
 	}
-	if (lg_ledger_unflushed() == 0)
-		lg_ledger_file_remove();
-	while (lg_notify && time_is_left(stay))
-	{
-		if (do_job(stay, "sending notifications", send_notifications, batch) != NULL ||
-			batch->n == 0)
-			break;
-		for (int i = 0; i < batch->n; i++)
-			lg_ledger_mark_flushed(batch->numbers[i], batch->entries[i].revision, true);
-	}
+}
+
+/* A table, and what is to be done to it or found out. */
+typedef struct Purge
+{
+	const LgRecordType *type;
+	TimestampTz before;
+	int64 most;
+	int64 deleted;
+	LgTableSize size;
+} Purge;
+
+static void
+measure(Oid extension, void *arg)
+{
+	Purge *purge = arg;
+
+	purge->size = lg_retention_measure(extension, purge->type);
 }
 
 static void
-purge(Oid extension, void *arg)
+purge_some(Oid extension, void *arg)
 {
-	*(bool *) arg = lg_ledger_table_purge(extension, GetCurrentTimestamp());
+	Purge *purge = arg;
+
+	purge->deleted = lg_retention_delete(extension, purge->type, purge->before, purge->most);
 }
 
-/* What is older than pg_lifeguard.ledger_retention goes, once an hour. */
+/* Delete rows in small batches.  Returns whether all that were meant are gone, or locked. */
+static bool
+purge_all(Stay *stay, Purge *purge)
+{
+	do
+	{
+		if (!time_is_left(stay) || do_job(stay, "deleting old rows", purge_some, purge) != NULL ||
+			!stay->has_extension)
+			return false;
+		purge->most -= purge->deleted;
+	} while (purge->deleted == LG_PURGE_SIZE && purge->most > 0);
+	return true;
+}
+
+/* Has that been written to a table after which its size has to be looked at? */
+static bool
+must_measure(const LgTableNews *news)
+{
+	int64 age = lg_clock_read(CLOCK_MONOTONIC) - news->measured_at;
+
+	return news->full || news->written >= MEASURE_ROWS ||
+		   (news->written > 0 && (age > MEASURE_INTERVAL || news->measured_at == 0));
+}
+
+/* Keep a table within its size. */
+static void
+limit_size(Stay *stay, LgRecordKind kind)
+{
+	LgTableNews news = read_news().tables[kind];
+	Purge purge = {.type = lg_records_type(kind), .before = DT_NOEND};
+
+	if (lg_retention_limit(purge.type) == 0 && !news.full)
+		return;
+	if (!must_measure(&news) || !time_is_left(stay) ||
+		do_job(stay, "measuring a table", measure, &purge) != NULL)
+		return;
+	purge.most = purge.size.excess;
+	if (purge.most == 0 || purge_all(stay, &purge))
+	{
+		news.measured_at = lg_clock_read(CLOCK_MONOTONIC);
+		news.written = 0;
+	}
+	news.full = purge.size.full;
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	*table_news(kind) = news; /* nobody else writes it */
+	LWLockRelease(lg_shared->lock);
+}
+
+/*
+ * Records out: the ledger first, then the histories, each of which is the first
+ * once.  What goes wrong with one does not keep the others back.
+ */
+static void
+bring_records(Stay *stay)
+{
+	LgRecordBatch *batch = lg_record_tables_new_batch();
+	int turn = (int) (read_news().runs % LG_RECORD_KINDS);
+
+	for (int i = -1; i < LG_RECORD_KINDS; i++)
+	{
+		int unflushed;
+		uint64 lost;
+
+		batch->kind = i < 0 ? LG_LEDGER : (turn + i) % LG_RECORD_KINDS;
+		lg_records_count(batch->kind, &unflushed, &lost);
+		if (lg_records_type(batch->kind)->n_columns == 0 || unflushed == 0)
+			continue;
+		bring_kind(stay, batch);
+		limit_size(stay, batch->kind);
+	}
+	if (lg_records_unflushed() == 0)
+		lg_record_file_remove();
+}
+
+static void
+send_some(Oid extension, void *arg)
+{
+	lg_ledger_notify(extension, (LgNotifyBatch *) arg);
+}
+
+/* NOTIFY about ledger entries that are in their table. */
+static void
+send_notifications(Stay *stay)
+{
+	LgNotifyBatch batch;
+
+	while (lg_notify && time_is_left(stay))
+	{
+		if (do_job(stay, "sending notifications", send_some, &batch) != NULL || batch.n == 0)
+			break;
+		for (int i = 0; i < batch.n; i++)
+			lg_ledger_mark_notified(batch.numbers[i], batch.revisions[i]);
+	}
+}
+
+/* What is older than its retention goes, once an hour. */
 static void
 apply_retention(Stay *stay)
 {
-	bool more = true;
+	LgKeeperNews news = read_news();
 
-	if (lg_ledger_retention == 0 ||
-		lg_clock_read(CLOCK_MONOTONIC) < read_news().last_purge + PURGE_INTERVAL)
-		return;
-	while (more && stay->has_extension)
+	for (int kind = 0; kind < LG_RECORD_KINDS && stay->has_extension; kind++)
 	{
-		if (!time_is_left(stay) ||
-			do_job(stay, "deleting old ledger entries", purge, &more) != NULL)
-			return;
+		Purge purge = {.type = lg_records_type(kind), .most = PG_INT64_MAX};
+		int days = lg_retention_days(purge.type);
+
+		purge.before = GetCurrentTimestamp() - days * USECS_PER_DAY;
+		if (purge_due(&news, kind) > lg_clock_read(CLOCK_MONOTONIC) || !purge_all(stay, &purge))
+			continue;
+		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+		table_news(kind)->purged_at = lg_clock_read(CLOCK_MONOTONIC);
+		table_news(kind)->purged_days = days;
+		LWLockRelease(lg_shared->lock);
 	}
-	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-	lg_shared->keeper.last_purge = lg_clock_read(CLOCK_MONOTONIC);
-	LWLockRelease(lg_shared->lock);
 }
 
 /* Say that we have arrived, or, at the end, what is wrong. */
@@ -566,7 +694,10 @@ lg_keeper_main(Datum arg)
 	if (!RecoveryInProgress())
 	{
 		if (stay.has_extension)
-			bring_entries(&stay);
+		{
+			bring_records(&stay);
+			send_notifications(&stay);
+		}
 		apply_retention(&stay);
 	}
 	disable_timeout(STATEMENT_TIMEOUT, false);

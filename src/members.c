@@ -124,9 +124,9 @@ find_table(const char *name)
  * Lock that table of the extension, prove that it can be used, and go on with
  * the rights of its owner; the caller takes back his own before he commits.
  * Raises an error if it cannot be used.  Needs SPI and a snapshot, which a newer
- * one replaces.
+ * one replaces.  Returns its OID.
  */
-void
+Oid
 lg_members_use_table(Oid extension, const char *name, LOCKMODE mode)
 {
 	Oid table = find_table(name);
@@ -152,4 +152,5 @@ lg_members_use_table(Oid extension, const char *name, LOCKMODE mode)
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(owner_of(table),
 						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	return table;
 }

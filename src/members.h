@@ -9,6 +9,6 @@
 #include "storage/lockdefs.h"
 
 extern Oid lg_members_find_extension(void);
-extern void lg_members_use_table(Oid extension, const char *name, LOCKMODE mode);
+extern Oid lg_members_use_table(Oid extension, const char *name, LOCKMODE mode);
 
 #endif /* LG_MEMBERS_H */

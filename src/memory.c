@@ -31,6 +31,7 @@ lg_memory_begin(LgMemory *memory, LgTime now, LgLockGraph *graph, const LgGauges
 	memset(memory, 0, sizeof(LgMemory));
 	memory->now = now;
 	memory->elapsed = last != 0 ? Max(now.mono - last, 0) : 0;
+	memory->interval = lg_shared->current_interval * LG_USECS_PER_MSEC;
 	memory->graph = graph;
 	memory->gauges = gauges;
 	memory->usable = lg_saturation_usable();

@@ -16,6 +16,7 @@ typedef struct LgMemory
 {
 	LgTime now;
 	int64 elapsed;			/* microseconds since the pass before; 0 = this is the first */
+	int64 interval;			/* that was in force until this pass, in microseconds; 0 = none */
 	LgLockGraph *graph;		/* concluded only at the end; NULL when nobody waits */
 	const LgGauges *gauges; /* of this pass; complete only at the end */
 	int usable;				/* connection slots */

@@ -282,6 +282,26 @@ make_copy(void)
 }
 
 /*
+ * A set of one policy that is not published, in the current memory context, as if
+ * it were enabled.
+ */
+LgLocalPolicies *
+lg_policies_alone(const LgPolicy *policy)
+{
+	static uint64 generation = PG_UINT64_MAX; /* never that of a published set */
+	LgLocalPolicies *alone = palloc0(sizeof(LgLocalPolicies));
+
+	alone->generation = generation--;
+	alone->databaseid = MyDatabaseId;
+	alone->n = 1;
+	alone->policies = palloc0(sizeof(LgLocalPolicy));
+	alone->policies[0].policy = *policy;
+	alone->policies[0].policy.enabled = true;
+	complete_copy(alone);
+	return alone;
+}
+
+/*
  * Which set is published: it grows with every change.  Takes policies_lock,
  * shared, for a moment.
  */

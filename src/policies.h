@@ -64,6 +64,7 @@ extern void lg_policies_publish(const LgPolicy *policies, int n, const char *pro
 extern void lg_policies_withdraw(const char *problem, TimestampTz now);
 extern void lg_policies_note_failure(const char *problem, TimestampTz now);
 extern void lg_policies_describe(LgPolicySet *head);
+extern LgLocalPolicies *lg_policies_alone(const LgPolicy *policy);
 extern uint64 lg_policies_generation(void);
 extern LgLocalPolicies *lg_policies_get(void);
 extern LgLocalPolicy *lg_policies_find(LgLocalPolicies *policies, const char *name);

@@ -28,20 +28,22 @@
  */
 #define SPAN(column) "coalesce((extract(epoch FROM " column "::interval) * 1000000)::int8, 0)"
 /* clang-format off */
-static const char *const read_policies =
-	"SELECT name::text, owner::text, time_zone::text, target::text, action::text,"
-	" victim_order::text, runs_on::text,"
-	" enabled::bool, include_lock_holders::bool, include_listeners::bool,"
-	" include_superusers::bool, min_blocked::int4, min_horizon_age::int4, min_same_query::int4,"
-	" keep::int4, max_per_pass::int4, max_per_minute::int4,"
-	" " SPAN("min_duration") ", " SPAN("min_blocked_for") ","
-	" " SPAN("coalesce(grace::interval, interval '5 s')") ", " SPAN("cooldown") ","
-	" connections_above::float8, connections_until::float8,"
-	" schedule::text, except_schedule::text,"
-	" databases::text[], except_databases::text[], roles::text[], except_roles::text[],"
-	" applications::text[], except_applications::text[], clients::text[], except_clients::text[],"
+#define COLUMNS \
+	"SELECT name::text, owner::text, time_zone::text, target::text, action::text," \
+	" victim_order::text, runs_on::text," \
+	" enabled::bool, include_lock_holders::bool, include_listeners::bool," \
+	" include_superusers::bool, min_blocked::int4, min_horizon_age::int4, min_same_query::int4," \
+	" keep::int4, max_per_pass::int4, max_per_minute::int4," \
+	" " SPAN("min_duration") ", " SPAN("min_blocked_for") "," \
+	" " SPAN("coalesce(grace::interval, interval '5 s')") ", " SPAN("cooldown") "," \
+	" connections_above::float8, connections_until::float8," \
+	" schedule::text, except_schedule::text," \
+	" databases::text[], except_databases::text[], roles::text[], except_roles::text[]," \
+	" applications::text[], except_applications::text[], clients::text[], except_clients::text[]," \
 	" queries::text[], except_queries::text[], gids::text[], except_gids::text[] "
-	"FROM ONLY lifeguard.policy ORDER BY name::text COLLATE \"C\"";
+static const char *const read_policies =
+	COLUMNS "FROM ONLY lifeguard.policy ORDER BY name::text COLLATE \"C\"";
+static const char *const read_policy = COLUMNS "FROM (SELECT ($1).*) one";
 /* clang-format on */
 
 /* One row, read from left to right. */
@@ -249,4 +251,27 @@ lg_policy_table_publish(Oid extension)
 	if (problem != NULL && strncmp(problem, before.problem, LG_PROBLEM_SIZE - 1) != 0)
 		ereport(WARNING, (errmsg("not all policies are in force: %s", problem)));
 	lg_policies_publish(policies, n, problem, GetCurrentTimestamp());
+}
+
+/*
+ * Take a row of type lifeguard.policy, which need not be in the table, for a
+ * policy, in the current memory context.  Raises an error if a column cannot be
+ * understood.  Needs SPI and a snapshot.
+ */
+LgPolicy *
+lg_policy_table_read_row(Datum row, Oid type, MemoryContext context)
+{
+	LgPolicy *policy = MemoryContextAllocZero(context, sizeof(LgPolicy));
+	RowReader reader;
+	const char *unfit;
+
+	if (SPI_execute_with_args(read_policy, 1, &type, &row, NULL, true, 1) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "could not read the policy");
+	reader = (RowReader){.row = SPI_tuptable->vals[0], .columns = SPI_tuptable->tupdesc};
+	unfit = fill_policy(&reader, policy);
+	if (unfit != NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("column \"%s\" of the policy cannot be understood", unfit)));
+	return policy;
 }

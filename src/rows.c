@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include <math.h>
 #include <netdb.h>
 
 #include "access/transam.h"
@@ -17,6 +18,7 @@
 #include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/numeric.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -94,6 +96,17 @@ void
 lg_rows_add_int8(LgRows *rows, int64 value)
 {
 	lg_rows_add(rows, Int64GetDatum(value));
+}
+
+/* A numeric with so many decimals; NULL for no number */
+void
+lg_rows_add_numeric(LgRows *rows, double value, int decimals)
+{
+	if (isnan(value))
+		lg_rows_add_null(rows);
+	else
+		lg_rows_add(rows, NumericGetDatum(int64_div_fast_to_numeric(
+							  llrint(value * pow(10.0, decimals)), decimals)));
 }
 
 /* NULL for none */

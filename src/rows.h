@@ -11,7 +11,7 @@
 #include "libpq/pqcomm.h"
 #include "nodes/execnodes.h"
 
-#define LG_MAX_COLUMNS 48
+#define LG_MAX_COLUMNS 56
 
 /* A result set under construction, and its current row. */
 typedef struct LgRows
@@ -31,6 +31,7 @@ extern void lg_rows_add(LgRows *rows, Datum value);
 extern void lg_rows_add_null(LgRows *rows);
 extern void lg_rows_add_int(LgRows *rows, int value);
 extern void lg_rows_add_int8(LgRows *rows, int64 value);
+extern void lg_rows_add_numeric(LgRows *rows, double value, int decimals);
 extern void lg_rows_add_pid(LgRows *rows, int pid);
 extern void lg_rows_add_oid(LgRows *rows, Oid value);
 extern void lg_rows_add_xid(LgRows *rows, TransactionId value);

@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "utils/backend_status.h"
 #include "utils/acl.h"
+#include "utils/lsyscache.h" /* get_database_name(), from 19 */
 
 #include "rights.h"
 #include "texts.h"
@@ -23,9 +24,11 @@
 
 #define LEFT_OUT " ... "
 
-/* The address of a client, without its port. */
-static void
-keep_client(const SockAddr *from, LgClient *client)
+/*
+ * Keep the address of a client, without its port.
+ */
+void
+lg_who_keep_client(const SockAddr *from, LgClient *client)
 {
 	client->family = (uint8) from->addr.ss_family;
 	if (client->family == AF_INET)
@@ -74,7 +77,7 @@ lg_who_of(const LgSession *session, LgWho *who)
 	who->state_change = session->state_change;
 	who->query_start = session->query_start;
 	who->query_id = session->query_id;
-	keep_client(&texts.client_addr, &who->client);
+	lg_who_keep_client(&texts.client_addr, &who->client);
 	strlcpy(who->application_name, texts.application_name, NAMEDATALEN);
 	keep_query(texts.query, who->query);
 	pfree(texts.query);
@@ -127,6 +130,21 @@ add_name(LgRows *rows, char *name)
 }
 
 /*
+ * Add the name of a role, or of a database; NULL for none.  Needs a transaction.
+ */
+void
+lg_who_add_role(LgRows *rows, Oid userid)
+{
+	add_name(rows, OidIsValid(userid) ? GetUserNameFromId(userid, true) : NULL);
+}
+
+void
+lg_who_add_database(LgRows *rows, Oid databaseid)
+{
+	add_name(rows, OidIsValid(databaseid) ? get_database_name(databaseid) : NULL);
+}
+
+/*
  * Add the LG_WHO_COLUMNS columns of a session: usesysid, pid, backend_start,
  * usename, datname, application_name, client_addr, state, query_id, query,
  * query_tags.  masked: those that pg_stat_activity hides from the current user are
@@ -142,8 +160,8 @@ lg_who_add(LgRows *rows, const LgWho *who, bool masked)
 	lg_rows_add_oid(rows, who->userid);
 	lg_rows_add_int(rows, who->pid);
 	lg_rows_add_time(rows, may_see ? who->backend_start : 0);
-	add_name(rows, OidIsValid(who->userid) ? GetUserNameFromId(who->userid, true) : NULL);
-	add_name(rows, OidIsValid(who->databaseid) ? get_database_name(who->databaseid) : NULL);
+	lg_who_add_role(rows, who->userid);
+	lg_who_add_database(rows, who->databaseid);
 	lg_rows_add_text(rows, lg_texts_to_local(who->application_name, who->databaseid));
 	if (may_see)
 		lg_who_add_client(rows, &who->client);

@@ -40,6 +40,9 @@ typedef struct LgWho
 extern bool lg_who_read(int slot, int pid, LgWho *who);
 extern bool lg_who_of(const LgSession *session, LgWho *who);
 extern void lg_who_add(LgRows *rows, const LgWho *who, bool masked);
+extern void lg_who_keep_client(const SockAddr *from, LgClient *client);
 extern void lg_who_add_client(LgRows *rows, const LgClient *client);
+extern void lg_who_add_role(LgRows *rows, Oid userid);
+extern void lg_who_add_database(LgRows *rows, Oid databaseid);
 
 #endif /* LG_WHO_H */

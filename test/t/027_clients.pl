@@ -3,7 +3,8 @@
 # HINT, and can go on afterwards.
 #
 # Clients that the server's own packages do not bring are in the folder that
-# LG_CLIENTS names, unpacked by script/setup, or installed on the machine.
+# LG_CLIENTS names, unpacked by script/setup, or installed, as in the chroots of
+# script/test; LG_LACKING says why not, where they could not be had.
 
 use strict;
 use warnings;
@@ -19,6 +20,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 my $unpacked = $ENV{LG_CLIENTS} // '/nonexistent';
+my $lacking = 'is not installed' . ($ENV{LG_LACKING} ? " ($ENV{LG_LACKING})" : '');
 my $limit = $PostgreSQL::Test::Utils::timeout_default;
 my $node = lg_server('clients', conf => <<'END');
 log_line_prefix = '%m [%p] '
@@ -83,8 +85,9 @@ sub acts_again
 # --- psql, here and there: what follows the reason differs
 sub psql_is_told
 {
-	my ($name, $connection, $afterwards) = @_;
+	my ($name, $connection, $afterwards, $bouncer) = @_;
 	my ($in, $out, $err) = ('', '', '');
+	my $logged = $bouncer ? -s $bouncer->{log} : 0;
 	my $psql = IPC::Run::start(
 		[ 'psql', '-XAtq', '-v', 'VERBOSITY=verbose', '-d', "$connection dbname=postgres user=clerk application_name=client" ],
 		'<', \$in, '>', \$out, '2>', \$err, IPC::Run::timeout($limit));
@@ -95,6 +98,7 @@ sub psql_is_told
 	like($err, qr/^ERROR:  57014: \Q$message{endless}\E\nDETAIL:  $detail{endless}\nHINT:  $hint{endless}\n(?:LOCATION: .*\n)$/,
 		"$name is told why it was cancelled");
 	ok(acts_again('endless') && acts_again('forgotten'), "$name: recorded");
+	ok($bouncer->lost_server($logged), "$name: noticed") if $bouncer;
 	$err = '';
 	$in .= "COMMIT;\n\\q\n";
 	$psql->finish;
@@ -151,7 +155,7 @@ sub node_is_told
 	my $ran = run_node(@server);
 	SKIP:
 	{
-		skip "$name is not installed", 1 unless $ran;
+		skip "$name $lacking", 1 unless $ran;
 		my ($out, $err) = @$ran;
 		my %of;
 
@@ -185,7 +189,8 @@ package Bouncer
 	{
 		my ($class, $mode) = @_;
 		my $dir = PostgreSQL::Test::Utils::tempdir_short();
-		my $self = bless { name => "PgBouncer, $mode", dir => $dir }, $class;
+		my $log = "$PostgreSQL::Test::Utils::log_path/pgbouncer_$mode.log";
+		my $self = bless { name => "PgBouncer, $mode", dir => $dir, log => $log }, $class;
 		my ($host, $port) = ($node->host, $node->port);
 		my $out = '';
 		local $ENV{LD_LIBRARY_PATH} = join ':', glob("$unpacked/usr/lib/*-linux-gnu");
@@ -200,7 +205,7 @@ unix_socket_dir = $dir
 listen_port = 6432
 auth_type = any
 pool_mode = $mode
-logfile = $PostgreSQL::Test::Utils::log_path/pgbouncer_$mode.log
+logfile = $log
 END
 		$self->{process} = IPC::Run::start([ 'pgbouncer', '-q', "$dir/ini" ], '<', \undef, '>', '/dev/null', '2>', '/dev/null');
 		my $deadline = time + $limit;
@@ -214,6 +219,21 @@ END
 	{
 		my ($self) = @_;
 		return IO::Socket::UNIX->new(Peer => "$self->{dir}/.s.PGSQL.6432") || die "no connection to PgBouncer: $!\n";
+	}
+
+	# True once it has noticed that the server hung up, after so much of its log.
+	# It has other words for a client that sends something before that.
+	sub lost_server
+	{
+		my ($self, $logged) = @_;
+		my $deadline = time + $limit;
+		my $lost;
+		until ($lost = PostgreSQL::Test::Utils::slurp_file($self->{log}, $logged) =~ /closing because: server conn crashed\?/)
+		{
+			last if time > $deadline;
+			Time::HiRes::usleep(20_000);
+		}
+		return $lost;
 	}
 
 	sub stop
@@ -233,7 +253,7 @@ foreach my $mode ('session', 'transaction')
 	SKIP:
 	{
 		my $bouncer = Bouncer->new($mode);
-		skip 'PgBouncer is not installed', 1 unless $bouncer;
+		skip "PgBouncer $lacking", 1 unless $bouncer;
 		push @bouncers, $bouncer;
 		my $name = $bouncer->name;
 		my @way = ($bouncer, user => 'clerk', parameters => { application_name => 'client' });
@@ -267,7 +287,7 @@ foreach my $mode ('session', 'transaction')
 		}
 		$session->close;
 
-		psql_is_told("psql behind $name", "host=$bouncer->{dir} port=6432", qr/FATAL:  08P01: server conn crashed\?\n/);
+		psql_is_told("psql behind $name", "host=$bouncer->{dir} port=6432", qr/FATAL:  08P01: server conn crashed\?\n/, $bouncer);
 		node_is_told("node-postgres behind $name", $bouncer->{dir}, 6432);
 	}
 }

@@ -1,0 +1,242 @@
+/*-------------------------------------------------------------------------
+ * contention_functions.c
+ *		SQL-callable functions over contention, and over what explains it.
+ *
+ * What explains it is read from the table itself, which may be locked by the very
+ * session that everybody waits for: no lock is waited for here, and what cannot be
+ * had at once is NULL.
+ *
+ * Locking: AccessShareLock on a table and its TOAST table, if they can be had at
+ * once, given back before the functions return; one buffer at a time.
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/transam.h"
+#include "access/xlog.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/itemptr.h"
+#include "storage/lmgr.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/snapmgr.h"
+
+#include "contention.h"
+#include "shared.h"
+
+PG_FUNCTION_INFO_V1(pg_lifeguard_read_contention);
+PG_FUNCTION_INFO_V1(pg_lifeguard_read_row_widths);
+
+#define MOST_ROWS 8 /* looked for in one call */
+
+/*
+ * lifeguard.read_contention(): the records in shared memory, masked.
+ */
+Datum
+pg_lifeguard_read_contention(PG_FUNCTION_ARGS)
+{
+	return lg_records_read(fcinfo, LG_CONTENTION);
+}
+
+/*
+ * Open a relation that is there, may be read in place and can be locked at once; else
+ * NULL.  To be closed with the lock.
+ */
+static Relation
+open_at_once(Oid relid)
+{
+	Relation relation;
+
+	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+		return NULL;
+	relation = try_relation_open(relid, NoLock);
+	if (relation == NULL)
+	{
+		UnlockRelationOid(relid, AccessShareLock);
+		return NULL;
+	}
+	if ((relation->rd_rel->relkind == RELKIND_RELATION ||
+		 relation->rd_rel->relkind == RELKIND_TOASTVALUE) &&
+		relation->rd_rel->relam == HEAP_TABLE_AM_OID && !RELATION_IS_OTHER_TEMP(relation) &&
+		(RelationIsPermanent(relation) || !RecoveryInProgress()))
+		return relation;
+	relation_close(relation, AccessShareLock);
+	return NULL;
+}
+
+/* Bytes of a table and its TOAST table; -1 if that one is locked. */
+static int64
+table_bytes(Relation table)
+{
+	int64 blocks = RelationGetNumberOfBlocks(table);
+
+	if (OidIsValid(table->rd_rel->reltoastrelid))
+	{
+		Relation toast = open_at_once(table->rd_rel->reltoastrelid);
+
+		if (toast == NULL)
+			return -1;
+		blocks += RelationGetNumberOfBlocks(toast);
+		relation_close(toast, AccessShareLock);
+	}
+	return blocks * BLCKSZ;
+}
+
+/* Bytes of a row as it is stored, with what TOAST holds of it; nothing is fetched. */
+static int64
+row_width(HeapTuple tuple, TupleDesc desc)
+{
+	Datum *values = palloc(sizeof(Datum) * desc->natts);
+	bool *nulls = palloc(sizeof(bool) * desc->natts);
+	int64 width = tuple->t_len;
+
+	heap_deform_tuple(tuple, desc, values, nulls);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		struct varatt_external pointer;
+
+		if (nulls[i] || TupleDescAttr(desc, i)->attlen != -1 ||
+			!VARATT_IS_EXTERNAL_ONDISK(DatumGetPointer(values[i])))
+			continue;
+		VARATT_EXTERNAL_GET_POINTER(pointer, DatumGetPointer(values[i]));
+		width += VARATT_EXTERNAL_GET_EXTSIZE(pointer);
+	}
+	return width;
+}
+
+/*
+ * Copy the visible row at that place; if there is none (any more), the one of its
+ * block that was updated last, for a row that is updated in place of itself (HOT)
+ * stays in its block.  NULL if there is none either.
+ */
+static HeapTuple
+fetch_row(Relation table, BlockNumber block, OffsetNumber offset, Snapshot snapshot)
+{
+	Buffer buffer;
+	Page page;
+	OffsetNumber last;
+	HeapTupleData best = {.t_data = NULL};
+	HeapTuple copy = NULL;
+
+	if (block >= RelationGetNumberOfBlocks(table))
+		return NULL;
+	buffer = ReadBuffer(table, block);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	last = PageGetMaxOffsetNumber(page);
+	for (OffsetNumber i = FirstOffsetNumber; i <= last; i++)
+	{
+		ItemId item = PageGetItemId(page, i);
+		HeapTupleData tuple;
+
+		if (!ItemIdIsNormal(item))
+			continue;
+		tuple.t_data = (HeapTupleHeader) PageGetItem(page, item);
+		tuple.t_len = ItemIdGetLength(item);
+		tuple.t_tableOid = RelationGetRelid(table);
+		ItemPointerSet(&tuple.t_self, block, i);
+		if (!HeapTupleSatisfiesVisibility(&tuple, snapshot, buffer))
+			continue;
+		if (i == offset)
+		{
+			best = tuple;
+			break;
+		}
+		if ((tuple.t_data->t_infomask & HEAP_UPDATED) == 0)
+			continue;
+		if (best.t_data == NULL || TransactionIdFollows(HeapTupleHeaderGetXmin(tuple.t_data),
+														HeapTupleHeaderGetXmin(best.t_data)))
+			best = tuple;
+	}
+	if (best.t_data != NULL)
+		copy = heap_copytuple(&best);
+	UnlockReleaseBuffer(buffer);
+	return copy;
+}
+
+/* The width of the widest of those rows; -1 if none is there. */
+static int64
+widest_row(Relation table, ArrayType *rows)
+{
+	Snapshot snapshot = GetActiveSnapshot();
+	Datum *texts;
+	bool *nulls;
+	int n;
+	int64 widest = -1;
+
+	deconstruct_array(rows, TEXTOID, -1, false, TYPALIGN_INT, &texts, &nulls, &n);
+	for (int i = 0; i < Min(n, MOST_ROWS); i++)
+	{
+		unsigned int block;
+		unsigned int offset;
+		HeapTuple tuple;
+
+		CHECK_FOR_INTERRUPTS();
+		if (nulls[i] || sscanf(TextDatumGetCString(texts[i]), "(%u,%u)", &block, &offset) != 2 ||
+			offset == InvalidOffsetNumber || offset > MaxOffsetNumber)
+			continue;
+		tuple = fetch_row(table, block, (OffsetNumber) offset, snapshot);
+		if (tuple != NULL)
+		{
+			widest = Max(widest, row_width(tuple, RelationGetDescr(table)));
+			heap_freetuple(tuple);
+		}
+	}
+	return widest;
+}
+
+/* May the caller read all of the table? */
+static bool
+may_read(Oid relid)
+{
+	bool missing = false;
+
+	return pg_class_aclcheck_ext(relid, GetUserId(), ACL_SELECT, &missing) == ACLCHECK_OK &&
+		   !missing && check_enable_rls(relid, InvalidOid, true) != RLS_ENABLED;
+}
+
+/*
+ * lifeguard.read_row_widths(relation, rows): bytes of a table with its TOAST table, and
+ * of the widest of some rows, given as "(block,offset)".  NULL where there is no such
+ * table, where it is locked, or, for rows, where the caller may not read it.  Waits for
+ * no lock and raises no error for a table that is gone.
+ */
+Datum
+pg_lifeguard_read_row_widths(PG_FUNCTION_ARGS)
+{
+	Oid relid = PG_GETARG_OID(0);
+	Relation table = open_at_once(relid);
+	int64 bytes = -1;
+	int64 width = -1;
+	TupleDesc desc;
+	Datum values[2];
+	bool nulls[2];
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != 2)
+		elog(ERROR, "return type must be a row type of two columns");
+	if (table != NULL)
+	{
+		bytes = table_bytes(table);
+		if (table->rd_rel->relkind == RELKIND_RELATION && may_read(relid))
+			width = widest_row(table, PG_GETARG_ARRAYTYPE_P(1));
+		relation_close(table, AccessShareLock);
+	}
+	values[0] = Int64GetDatum(bytes);
+	nulls[0] = bytes < 0;
+	values[1] = Int64GetDatum(width);
+	nulls[1] = width < 0;
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}

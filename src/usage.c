@@ -1,0 +1,278 @@
+/*-------------------------------------------------------------------------
+ * usage.c
+ *		Who holds the connections, over time.
+ *
+ * Every 5 s one pass counts all sessions by database, role, application and
+ * client.  That needs two texts of each, so where a session was counted is
+ * remembered, and serves as long as it reports nothing: an idle one is read once
+ * a minute.  The records of the minute under way are kept up to date, and due
+ * when it is over.
+ *
+ * Locking: that of the records (records.c).
+ *-------------------------------------------------------------------------
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+
+#include "rights.h"
+#include "series.h"
+#include "shared.h"
+#include "texts.h"
+#include "usage.h"
+
+#define PERIOD (5 * USECS_PER_SEC)
+
+/* What a group had in one minute. */
+typedef struct UsageMinute
+{
+	LgRecordHead head;
+	TimestampTz minute;
+	LgUsageKey key;
+	float4 held; /* averages */
+	float4 active;
+	float4 idle;
+	float4 idle_in_transaction;
+	int held_max;
+	int active_max;
+	uint16 samples;
+	bool standby;
+} UsageMinute;
+
+static int
+capacity(void)
+{
+	return 2048;
+}
+
+/*
+ * Bytes of shared memory for the minute under way.
+ */
+Size
+lg_usage_size(void)
+{
+	return add_size(offsetof(LgUsage, slots), mul_size(sizeof(LgUsagePlace), MaxConnections));
+}
+
+/*
+ * Begin a pass: is it one that counts?
+ */
+void
+lg_usage_begin_pass(LgUsage *usage, TimestampTz now)
+{
+	int64 period = now / PERIOD;
+
+	usage->sampling = period != usage->period;
+	if (!usage->sampling)
+		return;
+	usage->period = period;
+	for (int i = 0; i < usage->n; i++)
+		memset(&usage->groups[i].seen, 0, sizeof(LgUsageCounts));
+}
+
+static int
+add_group(LgUsage *usage, const LgUsageKey *key)
+{
+	LgUsageGroup *group = &usage->groups[usage->n];
+
+	memset(group, 0, sizeof(LgUsageGroup));
+	if (key != NULL)
+		group->key = *key;
+	return usage->n++;
+}
+
+/* The group of that key; the last one is for all that find no room. */
+static int
+find_group(LgUsage *usage, const LgUsageKey *key)
+{
+	uint32 place = hash_bytes((const unsigned char *) key, sizeof(LgUsageKey));
+
+	for (;; place++)
+	{
+		uint16 *group = &usage->places[place % LG_USAGE_PLACES];
+
+		if (*group == 0 && usage->n < LG_USAGE_GROUPS)
+			return (*group = add_group(usage, key) + 1) - 1;
+		if (*group == 0)
+			break;
+		if (memcmp(&usage->groups[*group - 1].key, key, sizeof(LgUsageKey)) == 0)
+			return *group - 1;
+	}
+	if (usage->n == LG_USAGE_GROUPS)
+		return add_group(usage, NULL);
+	return LG_USAGE_GROUPS;
+}
+
+/* The group of a session; -1 if it is gone. */
+static int
+group_of(LgUsage *usage, const LgSession *session)
+{
+	LgUsagePlace *known = &usage->slots[session->slot];
+	LgSessionTexts texts;
+	LgUsageKey key;
+
+	if (known->backend_start == session->backend_start && known->changes == session->changes &&
+		known->round == usage->round)
+		return known->group;
+
+	lg_sessions_init_texts(&texts, false);
+	if (!lg_sessions_read_texts(session, &texts))
+		return -1;
+	memset(&key, 0, sizeof(key));
+	key.databaseid = session->databaseid;
+	key.userid = session->userid;
+	lg_who_keep_client(&texts.client_addr, &key.client);
+	strlcpy(key.application_name, texts.application_name, NAMEDATALEN);
+
+	known->backend_start = session->backend_start;
+	known->changes = session->changes;
+	known->round = usage->round;
+	known->group = find_group(usage, &key);
+	return known->group;
+}
+
+/*
+ * Count a session.
+ */
+void
+lg_usage_count(LgUsage *usage, const LgSession *session)
+{
+	int group = group_of(usage, session);
+	LgUsageCounts *seen;
+
+	if (group < 0)
+		return;
+	seen = &usage->groups[group].seen;
+	seen->held++;
+	switch (session->state)
+	{
+		case STATE_RUNNING:
+		case STATE_FASTPATH:
+			seen->active++;
+			break;
+		case STATE_IDLE:
+			seen->idle++;
+			break;
+		case STATE_IDLEINTRANSACTION:
+		case STATE_IDLEINTRANSACTION_ABORTED:
+			seen->idle_in_transaction++;
+			break;
+		default:
+			break;
+	}
+}
+
+/* Bring the record of a group up to date. */
+static void
+record_group(LgUsageGroup *group, TimestampTz minute, int samples, bool standby)
+{
+	UsageMinute record;
+	UsageMinute *place;
+
+	memset(&record, 0, sizeof(record));
+	record.minute = minute;
+	record.key = group->key;
+	record.held = (float4) group->sums.held / samples;
+	record.active = (float4) group->sums.active / samples;
+	record.idle = (float4) group->sums.idle / samples;
+	record.idle_in_transaction = (float4) group->sums.idle_in_transaction / samples;
+	record.held_max = group->held_max;
+	record.active_max = group->active_max;
+	record.samples = samples;
+	record.standby = standby;
+	if (group->number == 0)
+	{
+		group->number = lg_records_add(LG_USAGE, &record, false);
+		return;
+	}
+	place = lg_records_begin_change(LG_USAGE, group->number, false);
+	if (place != NULL)
+	{
+		record.head = place->head;
+		*place = record;
+	}
+	lg_records_end_change();
+}
+
+/*
+ * The end of a pass.
+ */
+void
+lg_usage_end_pass(LgUsage *usage, TimestampTz minute, bool standby)
+{
+	if (!usage->sampling)
+		return;
+	usage->sampling = false;
+	usage->samples++;
+	for (int i = 0; i < usage->n; i++)
+	{
+		LgUsageGroup *group = &usage->groups[i];
+
+		group->sums.held += group->seen.held;
+		group->sums.active += group->seen.active;
+		group->sums.idle += group->seen.idle;
+		group->sums.idle_in_transaction += group->seen.idle_in_transaction;
+		group->held_max = Max(group->held_max, group->seen.held);
+		group->active_max = Max(group->active_max, group->seen.active);
+		record_group(group, minute, usage->samples, standby);
+	}
+}
+
+/*
+ * The minute is over: its records are due.
+ */
+void
+lg_usage_end_minute(LgUsage *usage)
+{
+	for (int i = 0; i < usage->n; i++)
+	{
+		if (usage->groups[i].number == 0)
+			continue;
+		(void) lg_records_begin_change(LG_USAGE, usage->groups[i].number, true);
+		lg_records_end_change();
+	}
+	memset(usage->places, 0, sizeof(usage->places));
+	usage->n = 0;
+	usage->samples = 0;
+	usage->round++;
+}
+
+static void
+add_row(LgRows *rows, const void *record, bool masked)
+{
+	const UsageMinute *minute = record;
+	const LgUsageKey *key = &minute->key;
+	bool rest = !OidIsValid(key->databaseid);
+
+	lg_rows_add_oid(rows, key->userid);
+	lg_rows_add_time(rows, minute->minute);
+	lg_who_add_database(rows, key->databaseid);
+	lg_who_add_role(rows, key->userid);
+	lg_rows_add_text(rows, rest ? NULL : lg_texts_to_local(key->application_name, key->databaseid));
+	if (!rest && (!masked || lg_rights_may_see(key->userid)))
+		lg_who_add_client(rows, &key->client);
+	else
+		lg_rows_add_null(rows);
+	lg_rows_add_numeric(rows, minute->held, 3);
+	lg_rows_add_int(rows, minute->held_max);
+	lg_rows_add_numeric(rows, minute->active, 3);
+	lg_rows_add_int(rows, minute->active_max);
+	lg_rows_add_numeric(rows, minute->idle, 3);
+	lg_rows_add_numeric(rows, minute->idle_in_transaction, 3);
+	lg_rows_add_int(rows, minute->samples);
+	lg_rows_add_text(rows, minute->standby ? "standby" : "primary");
+}
+
+static const Oid column_types[] = {OIDOID,	   TIMESTAMPTZOID, NAMEOID, NAMEOID,	TEXTOID,
+								   INETOID,	   NUMERICOID,	   INT4OID, NUMERICOID, INT4OID,
+								   NUMERICOID, NUMERICOID,	   INT4OID, TEXTOID};
+
+const LgRecordType lg_usage_type = {.table = "connection_usage_entries",
+									.time = "minute",
+									.size = sizeof(UsageMinute),
+									.capacity = capacity,
+									.n_columns = lengthof(column_types),
+									.types = column_types,
+									.add_row = add_row};
