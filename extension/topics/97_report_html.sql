@@ -234,7 +234,7 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 WITH longest AS (
 	SELECT w.wait_start, w.duration, w.relation_name, w.locktype, w.waiter_application_name, w.waiter_usename, w.root_application_name,
 		w.root_usename, w.ended_by
-	FROM lifeguard.lock_wait_history w
+	FROM lifeguard.report_waits w
 	WHERE w.wait_start >= a AND w.wait_start < b
 	ORDER BY w.duration DESC NULLS LAST, w.wait_start LIMIT 24
 ), drawn AS (
