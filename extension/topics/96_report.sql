@@ -77,7 +77,7 @@ BEGIN
 			current_setting('server_version'), CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END,
 			lifeguard.report_line(current_database(), 64), coalesce(state->>'library_version', state->>'catalog_version'),
 			state->>'collector'),
-		upper(left(state->>'message', 1)) || substr(state->>'message', 2) || '.',
+		'Its status: ' || (state->>'message') || '.',
 		CASE WHEN current_database() <> lifeguard.home_database() THEN
 			format('The histories are in database %s: here only what shared memory still holds can be told.',
 				lifeguard.report_line(lifeguard.home_database(), 64)) END,
