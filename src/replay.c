@@ -82,9 +82,9 @@ is_behind(const LgReplay *replay, const LgReplayWait *wait, const LgReplaySuspec
 			DoLockModesConflict(wait->mode, suspect->mode));
 }
 
-/* All who wait because of it, at any time of its. */
+/* All who wait because of it, at any time until then. */
 static void
-gather(LgReplay *replay, const LgReplaySuspect *suspect, Queue *queue)
+gather(LgReplay *replay, const LgReplaySuspect *suspect, TimestampTz until, Queue *queue)
 {
 	int low = 0;
 	int high = replay->n_waits;
@@ -150,6 +150,7 @@ fill_facts(LgReplay *replay, const LgReplaySuspect *suspect, Queue *queue, Times
 
 	memset(server, 0, sizeof(LgServerFacts));
 	server->now = now;
+	server->ages_count_from = DT_NOBEGIN;
 	server->usable = lg_saturation_usable();
 	memset(facts, 0, sizeof(LgFacts));
 	facts->session = &suspect->session;
@@ -192,7 +193,7 @@ describe(LgReplay *replay, LgReplaySuspect *suspect, TimestampTz at, LgWhy why)
 	LgServerFacts server;
 	Queue queue;
 
-	gather(replay, suspect, &queue);
+	gather(replay, suspect, suspect->ended, &queue);
 	fill_facts(replay, suspect, &queue, at, &facts, &server);
 	suspect->at = at;
 	suspect->why = why;
@@ -324,7 +325,7 @@ look(LgReplay *replay, LgReplaySuspect *suspect)
 
 	if (first >= end)
 		return false;
-	gather(replay, suspect, &queue);
+	gather(replay, suspect, suspect->ended, &queue);
 	if (suspect->session.state_change == 0)
 		suspect->session.state_change =
 			queue.n > 0 ? Max(queue.waits[0]->start, suspect->began) : suspect->began;
@@ -464,7 +465,8 @@ next_room(const LgReplay *replay, const Course *course, TimestampTz at)
 static int64
 interval(const LgReplay *replay)
 {
-	int ms = replay->needs_waits ? lg_fast_interval : lg_sample_interval;
+	bool waits = replay->needs_waits || replay->policy->target == LG_TARGET_WAITER;
+	int ms = waits ? lg_fast_interval : lg_sample_interval;
 
 	return (ms > 0 ? ms : 1000) * LG_USECS_PER_MSEC;
 }
@@ -475,7 +477,7 @@ credit(LgReplay *replay, LgReplaySuspect *suspect, TimestampTz at)
 {
 	Queue queue;
 
-	gather(replay, suspect, &queue);
+	gather(replay, suspect, suspect->episode_ended, &queue);
 	for (int i = 0; i < queue.n; i++)
 	{
 		LgReplayWait *wait = queue.waits[i];
@@ -497,7 +499,7 @@ is_harmless(LgReplay *replay, const LgReplaySuspect *suspect, TimestampTz at)
 	if (!replay->needs_waits || replay->policy->action == LG_POLICY_LOG ||
 		replay->policy->target == LG_TARGET_QUEUED_DDL)
 		return false;
-	gather(replay, suspect, &queue);
+	gather(replay, suspect, suspect->ended, &queue);
 	for (int i = 0; i < queue.n; i++)
 	{
 		if (queue.waits[i]->start > at || queue.waits[i]->end <= at)
@@ -578,7 +580,7 @@ put_ready_first(LgReplay *replay, Course *course, TimestampTz at, TimestampTz *n
 			TimestampTz since;
 			Queue queue;
 
-			gather(replay, suspect, &queue);
+			gather(replay, suspect, suspect->ended, &queue);
 			suspect->waiters = count_waiting(&queue, at, &since);
 		}
 		course->pending[kept - 1] = course->pending[ready];
@@ -625,6 +627,8 @@ make_pass(LgReplay *replay, Course *course, TimestampTz at)
 		return course->next_pass = next_room(replay, course, at);
 	n = put_ready_first(replay, course, at, &next);
 	put_in_turn(replay, course->pending, n, room);
+	if (leaves_oldest && n > 0)
+		course->pending[0]->at = 0; /* which is no news */
 	for (int i = leaves_oldest ? 1 : 0; i < n && acted < room; i++)
 	{
 		if (course->pending[i]->gone) /* another row of a process that was met before */

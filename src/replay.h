@@ -61,6 +61,7 @@ typedef struct LgReplaySuspect
 	TimestampTz since;
 	TimestampTz began;
 	TimestampTz ended;
+	TimestampTz episode_ended; /* in whatever state */
 	const char *usename;
 	const char *datname;
 	const char *application_name;

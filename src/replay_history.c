@@ -73,7 +73,8 @@ static const char *const idle_marks =
 /*
  * Suspects: pid, backend_start, role, database, application, client, state, query,
  * query_id, xact_start, state_change (NULL: when the first came to wait for it),
- * since, began, ended, and of a queue its relation and mode.  Rows that are hidden
+ * since, began, ended, of a queue its relation and mode, and of a transaction when it
+ * was last known to be there.  Rows that are hidden
  * from the caller have no backend_start.
  */
 #define STAY                                                                                       \
@@ -93,14 +94,15 @@ static const char *const idle_suspects = IDLE_SUSPECTS;
 static const char *const transaction_suspects =
 	"WITH stays AS ("
 	" SELECT h.*, idle_start + duration AS idle_end, lag(idle_start + duration)"
-	"  OVER (PARTITION BY pid, backend_start, xact_start ORDER BY idle_start) AS before"
+	"  OVER (PARTITION BY pid, backend_start, xact_start ORDER BY idle_start) AS before,"
+	" max(idle_start + duration) OVER (PARTITION BY pid, backend_start, xact_start) AS last_end"
 	" FROM lifeguard.idle_transaction_history h"
 	" WHERE backend_start IS NOT NULL AND xact_start < $2"
 	"  AND idle_start + duration > $1 AND " RECORDED_THERE ") " STAY "state, " STAY_QUERY
 	", xact_start, idle_start, xact_start, idle_start, idle_end" NO_QUEUE
-	" FROM stays UNION ALL " STAY "'active', " STAY_QUERY
+	", last_end FROM stays UNION ALL " STAY "'active', " STAY_QUERY
 	", xact_start, coalesce(before, xact_start), xact_start, coalesce(before, xact_start),"
-	" idle_start" NO_QUEUE " FROM stays";
+	" idle_start" NO_QUEUE ", last_end FROM stays";
 
 /*
  * Stays idle in transaction; and of roots that were not idle in one the waits that
@@ -553,6 +555,9 @@ read_suspect(LgReplay *replay, HeapTuple row, TupleDesc columns)
 	suspect.ended = int8_of(row, columns, 14);
 	suspect.key = key_of(row, columns, 15);
 	suspect.mode = (int) int8_of(row, columns, 17);
+	suspect.episode_ended = suspect.ended;
+	if (replay->policy->target == LG_TARGET_TRANSACTION)
+		suspect.episode_ended = int8_of(row, columns, 18);
 	session->userid = get_role_oid(suspect.usename, true);
 	session->databaseid = get_database_oid(suspect.datname, true);
 	if (replay->policy->target != LG_TARGET_QUEUED_DDL)
