@@ -26,7 +26,6 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h" /* get_database_oid(), from 19 */
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
