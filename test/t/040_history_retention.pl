@@ -20,7 +20,7 @@ autovacuum = on
 autovacuum_naptime = 1s
 pg_lifeguard.sample_interval = 0
 pg_lifeguard.min_episode = 0
-pg_lifeguard.max_episodes = 8192
+pg_lifeguard.max_episodes = 32768
 pg_lifeguard.flush_interval = 100ms
 pg_lifeguard.history_max_size = 1MB
 pg_lifeguard.history_retention = 0
@@ -100,7 +100,7 @@ cmp_ok($full, '>', 9 * $megabyte, 'for it is very large');
 load(20);
 cmp_ok(lg_status($session, 'records_unflushed'), '>=', 600, 'what comes now is kept in memory');
 is(lg_status($session, 'records_lost'), '0', 'and not lost');
-load(80);
+load(300);
 cmp_ok(lg_status($session, 'records_lost'), '>', 0, 'until that is full: then it is counted');
 cmp_ok(size(), '<', $full + $megabyte, 'the table has not grown');
 

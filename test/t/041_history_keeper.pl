@@ -102,6 +102,10 @@ my $began = time;
 stay('unhindered');
 cmp_ok(time - $began, '<', 1, 'no pass waits for the keeper');
 usleep(1000 * 1000 * ($until - time)) if $until > time;
+$began = time;
+$session->query("SELECT lifeguard.terminate_session(${\LgSession->new($node)->pid}, 'in time')");
+ok($session->poll("SELECT count(*) = 1 FROM lifeguard.ledger_entries WHERE reason = 'in time'"), 'the ledger is written still');
+cmp_ok(time - $began, '<', 8, 'and as soon as without the trouble, but for a keeper that tries again');
 like(records(), qr/^1[1-9]\|0$/, 'all wait');    # the keeper's own waits are on record, too
 $rival->query('COMMIT');
 ok(is_written('locked out %', '10'), 'written when it can be');
