@@ -77,7 +77,7 @@ BEGIN
 			current_setting('server_version'), CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END,
 			lifeguard.report_line(current_database(), 64), coalesce(state->>'library_version', state->>'catalog_version'),
 			state->>'collector'),
-		upper(left(state->>'message', 1)) || substr(state->>'message', 2) || '.',
+		'Its status: ' || (state->>'message') || '.',
 		CASE WHEN current_database() <> lifeguard.home_database() THEN
 			format('The histories are in database %s: here only what shared memory still holds can be told.',
 				lifeguard.report_line(lifeguard.home_database(), 64)) END,
@@ -95,10 +95,10 @@ BEGIN
 
 	-- What is missing.  Silence must not be taken for calm.
 	IF seen.first > from_time + interval '1 minute' THEN
-		leads := leads || ARRAY[format('Missing: %s before the first minute recorded; histories go back %s and have at most %s MB per kind.',
+		leads := leads || ARRAY[format('Missing: %s before the first minute recorded; histories go back %s and have at most %s per kind.',
 			lifeguard.report_duration(extract(epoch FROM seen.first - from_time)),
 			CASE WHEN days = 0 THEN 'for ever' ELSE lifeguard.report_count(days, 'day', 'days') END,
-			coalesce(nullif(current_setting('pg_lifeguard.history_max_size', true), ''), '256'))];
+			coalesce(nullif(current_setting('pg_lifeguard.history_max_size', true), ''), '256MB'))];
 	END IF;
 	SELECT count(*), array_agg(format('%s to %s (%s)', lifeguard.report_time(g.ends), lifeguard.report_time(g.begins),
 			lifeguard.report_duration(extract(epoch FROM g.begins - g.ends))) ORDER BY g.begins - g.ends DESC, g.begins)
@@ -108,7 +108,7 @@ BEGIN
 				UNION SELECT date_trunc('minute', to_time)) m) g
 	WHERE g.begins > g.ends + CASE WHEN g.begins > seen.last THEN interval '1 minute' ELSE interval '0' END;
 	IF gap_number > 0 THEN
-		leads := leads || ARRAY[format('Missing: no collector has recorded %s%s.', array_to_string(gaps[1:5], ', '),
+		leads := leads || ARRAY[format('Missing: nothing was recorded from %s%s.', array_to_string(gaps[1:5], ', '),
 			CASE WHEN gap_number > 5 THEN format(', and %s shorter times', gap_number - 5) ELSE '' END)];
 	END IF;
 	SELECT string_agg(format('%s %s', l.value, l.what), ', ' ORDER BY l.what) INTO lost
@@ -226,6 +226,31 @@ $$;
 COMMENT ON FUNCTION lifeguard.report_incidents(timestamptz, timestamptz) IS
 'Section of reports: incidents, those that cost most first.';
 
+-- Hiding a million statements takes longer than reading them.  What is here is
+-- hidden from nobody in lock_wait_history either.
+CREATE VIEW lifeguard.report_waits AS
+WITH memory AS MATERIALIZED (SELECT m.* FROM lifeguard.read_lock_wait_history() m)
+SELECT m.wait_start, m.duration, m.ended_by, m.relation_name, m.locktype, m.waiter_application_name,
+	m.waiter_usename, m.root_application_name, m.root_usename
+FROM memory m
+UNION ALL
+SELECT e.wait_start, e.duration, e.ended_by, e.relation_name, e.locktype, e.waiter_application_name,
+	e.waiter_usename, e.root_application_name, e.root_usename
+FROM ONLY lifeguard.lock_wait_entries e
+WHERE NOT EXISTS (SELECT FROM memory m WHERE m.boot = e.boot AND m.number = e.number);
+COMMENT ON VIEW lifeguard.report_waits IS
+'Of lock_wait_history what is hidden from nobody, for reports of a million waits.';
+COMMENT ON COLUMN lifeguard.report_waits.wait_start IS 'When the wait began';
+COMMENT ON COLUMN lifeguard.report_waits.duration IS 'How long it lasted';
+COMMENT ON COLUMN lifeguard.report_waits.ended_by IS 'granted, cancelled, gone, lock timeout, deadlock, policy or by hand';
+COMMENT ON COLUMN lifeguard.report_waits.relation_name IS 'Name of the relation concerned';
+COMMENT ON COLUMN lifeguard.report_waits.locktype IS 'What kind of lock was awaited';
+COMMENT ON COLUMN lifeguard.report_waits.waiter_application_name IS 'What the waiter''s client called itself';
+COMMENT ON COLUMN lifeguard.report_waits.waiter_usename IS 'Role of the waiter';
+COMMENT ON COLUMN lifeguard.report_waits.root_application_name IS 'What the root blocker''s client called itself';
+COMMENT ON COLUMN lifeguard.report_waits.root_usename IS 'Role of the root blocker';
+GRANT SELECT ON lifeguard.report_waits TO PUBLIC;
+
 -- What explains it, and what to do: the first that the figures speak for.
 CREATE FUNCTION lifeguard.report_contention_step(c record, from_time timestamptz, to_time timestamptz,
 	OUT step text, OUT call text)
@@ -299,7 +324,7 @@ BEGIN
 		string_agg(format('%s %s', w.ended_by, w.number), ', ' ORDER BY w.number DESC) AS ends
 	INTO waits
 	FROM (SELECT h.ended_by, count(*) AS number, max(h.duration) AS longest
-		  FROM lifeguard.lock_wait_history h
+		  FROM lifeguard.report_waits h
 		  WHERE h.wait_start >= from_time AND h.wait_start < to_time GROUP BY h.ended_by) w;
 	FOR c IN
 		SELECT t.*, sum(t.seconds_lost) OVER () AS all_lost, sum(t.seconds_estimated) OVER () AS all_estimated,
@@ -384,7 +409,6 @@ CREATE FUNCTION lifeguard.report_idle(from_time timestamptz, to_time timestamptz
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	g record;
-	w record;
 	next record;
 	total record;
 	rows jsonb[];
@@ -393,43 +417,53 @@ BEGIN
 	-- Texts are fetched for the worst alone: worst_of is what finds them again.
 	FOR g IN
 		WITH stays AS (
-			SELECT h.*, s.seconds, s.seconds::double precision AS lasted, coalesce(h.blocked_seconds, 0) AS blocked,
-				h.blocked_seconds::double precision / nullif(s.seconds, 0)::double precision AS weight
+			SELECT h.*, s.seconds, coalesce(h.blocked_seconds, 0) AS blocked,
+				h.blocked_seconds::double precision / nullif(s.seconds, 0)::double precision AS weight,
+				width_bucket(s.seconds::double precision, '{1,2,5,10,30,60,300,1800}') AS bucket
 			FROM lifeguard.idle_transaction_history h, LATERAL (SELECT extract(epoch FROM h.duration) AS seconds) s
 			WHERE h.idle_start < to_time AND h.idle_start + h.duration >= from_time
-		), groups AS (
-			SELECT s.usename, s.datname, s.application_name, count(*) AS stays, sum(s.blocked) AS blocked, max(s.duration) AS longest,
-				-- whoever may not see how long one lasted sees nothing saved either
-				ARRAY[coalesce(sum(s.weight * (s.lasted - 1)) FILTER (WHERE s.lasted > 1), 0), coalesce(sum(s.weight * (s.lasted - 2)) FILTER (WHERE s.lasted > 2), 0),
-					coalesce(sum(s.weight * (s.lasted - 5)) FILTER (WHERE s.lasted > 5), 0), coalesce(sum(s.weight * (s.lasted - 10)) FILTER (WHERE s.lasted > 10), 0),
-					coalesce(sum(s.weight * (s.lasted - 30)) FILTER (WHERE s.lasted > 30), 0), coalesce(sum(s.weight * (s.lasted - 60)) FILTER (WHERE s.lasted > 60), 0),
-					coalesce(sum(s.weight * (s.lasted - 300)) FILTER (WHERE s.lasted > 300), 0), coalesce(sum(s.weight * (s.lasted - 1800)) FILTER (WHERE s.lasted > 1800), 0)] AS saved,
-				max(s.max_blocked) AS most, max(s.horizon_age) AS horizon, max(s.locks_held) AS locks,
-				ARRAY[count(*) FILTER (WHERE s.seconds > 1), count(*) FILTER (WHERE s.seconds > 2),
-					count(*) FILTER (WHERE s.seconds > 5), count(*) FILTER (WHERE s.seconds > 10),
-					count(*) FILTER (WHERE s.seconds > 30), count(*) FILTER (WHERE s.seconds > 60),
-					count(*) FILTER (WHERE s.seconds > 300), count(*) FILTER (WHERE s.seconds > 1800)] AS longer,
+		), buckets AS (
+			SELECT s.usename, s.datname, s.application_name, s.bucket, count(*) AS stays, sum(s.blocked) AS blocked,
+				sum(s.weight) AS weight, max(s.duration) AS longest, max(s.max_blocked) AS most,
+				max(s.horizon_age) AS horizon, max(s.locks_held) AS locks,
 				max(ARRAY[s.blocked, s.seconds, extract(epoch FROM s.idle_start), s.pid]) AS worst_of
-			FROM stays s GROUP BY s.usename, s.datname, s.application_name
+			FROM stays s GROUP BY s.usename, s.datname, s.application_name, s.bucket
+		), groups AS (
+			SELECT b.usename, b.datname, b.application_name, sum(b.stays)::bigint AS stays, sum(b.blocked) AS blocked, max(b.longest) AS longest,
+				max(b.most) AS most, max(b.horizon) AS horizon, max(b.locks) AS locks, max(b.worst_of) AS worst_of,
+				ARRAY[coalesce(sum(b.stays) FILTER (WHERE b.bucket >= 1), 0), coalesce(sum(b.stays) FILTER (WHERE b.bucket >= 2), 0), coalesce(sum(b.stays) FILTER (WHERE b.bucket >= 3), 0),
+					coalesce(sum(b.stays) FILTER (WHERE b.bucket >= 4), 0), coalesce(sum(b.stays) FILTER (WHERE b.bucket >= 5), 0), coalesce(sum(b.stays) FILTER (WHERE b.bucket >= 6), 0),
+					coalesce(sum(b.stays) FILTER (WHERE b.bucket >= 7), 0), coalesce(sum(b.stays) FILTER (WHERE b.bucket >= 8), 0)] AS longer,
+				ARRAY[coalesce(sum(b.blocked - 1 * b.weight) FILTER (WHERE b.bucket >= 1), 0), coalesce(sum(b.blocked - 2 * b.weight) FILTER (WHERE b.bucket >= 2), 0),
+					coalesce(sum(b.blocked - 5 * b.weight) FILTER (WHERE b.bucket >= 3), 0), coalesce(sum(b.blocked - 10 * b.weight) FILTER (WHERE b.bucket >= 4), 0),
+					coalesce(sum(b.blocked - 30 * b.weight) FILTER (WHERE b.bucket >= 5), 0), coalesce(sum(b.blocked - 60 * b.weight) FILTER (WHERE b.bucket >= 6), 0),
+					coalesce(sum(b.blocked - 300 * b.weight) FILTER (WHERE b.bucket >= 7), 0), coalesce(sum(b.blocked - 1800 * b.weight) FILTER (WHERE b.bucket >= 8), 0)] AS saved
+			FROM buckets b GROUP BY b.usename, b.datname, b.application_name
 		), ranks AS (
 			SELECT r.*, row_number() OVER (ORDER BY r.blocked DESC, r.longest DESC) AS by_blocked,
 				row_number() OVER (ORDER BY r.longest DESC) AS by_length, count(*) OVER () AS all_groups,
 				sum(r.stays) OVER () AS all_stays, sum(r.blocked) OVER () AS all_blocked, max(r.longest) OVER () AS all_longest
 			FROM groups r
+		), worst AS MATERIALIZED (
+			-- by what they cost, and the longest
+			SELECT r.*, least(CASE WHEN r.blocked > 0 THEN r.by_blocked END, r.by_length + 5) AS place
+			FROM ranks r ORDER BY place, r.by_blocked LIMIT 10
+		), texts AS MATERIALIZED (
+			SELECT h.pid, h.idle_start, h.duration, h.max_blocked, h.blocked_seconds, h.ended_by, h.query, h.query_tags
+			FROM lifeguard.idle_transaction_history h
+			WHERE h.pid = ANY (ARRAY(SELECT o.worst_of[4]::integer FROM worst o))
 		)
-		-- the worst by what they cost, and the longest
-		SELECT r.* FROM ranks r
-		ORDER BY least(CASE WHEN r.blocked > 0 THEN r.by_blocked END, r.by_length + 5), r.by_blocked LIMIT 10
+		SELECT o.*, x.pid, x.idle_start, x.duration AS lasted, x.max_blocked, x.blocked_seconds, x.ended_by, x.query, x.query_tags
+		FROM worst o LEFT JOIN texts x ON x.pid = o.worst_of[4] AND extract(epoch FROM x.idle_start) = o.worst_of[3]
+		ORDER BY o.place, o.by_blocked
 	LOOP
 		total := g;
 		next := lifeguard.report_idle_step(g);
-		SELECT h.* INTO w FROM lifeguard.idle_transaction_history h
-		WHERE h.pid = g.worst_of[4] AND extract(epoch FROM h.idle_start) = g.worst_of[3] LIMIT 1;
-		notes := ARRAY['Worst', format('PID %s from %s for %s, %s blocked, %s of waiting; ended by %s', w.pid, lifeguard.report_time(w.idle_start),
-				lifeguard.report_duration(extract(epoch FROM w.duration)), coalesce(w.max_blocked, 0),
-				lifeguard.report_duration(coalesce(w.blocked_seconds, 0)), coalesce(w.ended_by, 'something not known'))]
-			|| CASE WHEN w.query <> '' THEN ARRAY['Statement before the pause', lifeguard.report_line(w.query)] END
-			|| CASE WHEN w.query_tags <> '' THEN ARRAY['Tags', lifeguard.report_line(w.query_tags)] END;
+		notes := ARRAY['Worst', format('PID %s from %s for %s, %s blocked, %s of waiting; ended by %s', g.pid, lifeguard.report_time(g.idle_start),
+				lifeguard.report_duration(extract(epoch FROM g.lasted)), coalesce(g.max_blocked, 0),
+				lifeguard.report_duration(coalesce(g.blocked_seconds, 0)), coalesce(g.ended_by, 'something not known'))]
+			|| CASE WHEN g.query <> '' THEN ARRAY['Last statement', lifeguard.report_line(g.query)] END
+			|| CASE WHEN g.query_tags <> '' THEN ARRAY['Tags', lifeguard.report_line(g.query_tags)] END;
 		rows := rows || lifeguard.report_row(
 			ARRAY[lifeguard.report_who(g.application_name, NULL, NULL), coalesce(lifeguard.report_line(g.usename, 64), ''),
 				coalesce(lifeguard.report_line(g.datname, 64), ''), g.stays::text, lifeguard.report_duration(extract(epoch FROM g.longest)),
