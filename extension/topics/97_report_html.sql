@@ -51,6 +51,7 @@ CREATE FUNCTION lifeguard.report_axis(from_time timestamptz, to_time timestamptz
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	span numeric;
+	first_second timestamptz;
 BEGIN
 	SELECT min(m.minute) INTO a FROM lifeguard.report_minutes(from_time, to_time) m;
 	IF a IS NULL THEN
@@ -58,12 +59,16 @@ BEGIN
 	END IF;
 	a := greatest(a, from_time);
 	b := to_time;
-	span := extract(epoch FROM b - a);
-	by_second := a > clock_timestamp() - interval '15 minutes';
-	IF by_second THEN
-		SELECT coalesce(min(c.second), a) INTO a FROM lifeguard.connection_seconds() c WHERE c.second >= a AND c.second < b;
-		span := extract(epoch FROM b - a);
+	-- seconds are in memory alone, which a restart empties
+	by_second := false;
+	IF a > clock_timestamp() - interval '15 minutes' THEN
+		SELECT min(c.second) INTO first_second FROM lifeguard.connection_seconds() c WHERE c.second >= a AND c.second < b;
+		IF first_second < a + interval '1 minute' THEN
+			a := first_second;
+			by_second := true;
+		END IF;
 	END IF;
+	span := extract(epoch FROM b - a);
 	SELECT make_interval(secs => s) INTO step
 	FROM unnest('{5,60,120,300,600,900,1800,3600,7200,14400,21600,43200,86400,172800,604800,1209600}'::double precision[]) s
 	WHERE s >= span / 300 AND (by_second OR s >= 60) ORDER BY s LIMIT 1;
