@@ -164,11 +164,57 @@ $$;
 COMMENT ON FUNCTION lifeguard.report_markdown(text) IS
 'A line of text so that Markdown takes none of it for markup.';
 
+-- How a section's rows, as 96_report.sql makes them, look in Markdown.
+-- Columns as wide as their widest cell, so that it reads as plain text too.
+CREATE FUNCTION lifeguard.report_table(head jsonb, rows jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+WITH cells AS (
+	SELECT 0::bigint AS line, h.n AS place, h.label LIKE '#%' AS number, lifeguard.report_markdown(ltrim(h.label, '#')) AS cell
+	FROM jsonb_array_elements_text(head) WITH ORDINALITY h (label, n)
+	UNION ALL
+	SELECT r.n, c.n, head->>(c.n - 1)::integer LIKE '#%', lifeguard.report_markdown(coalesce(c.cell, ''))
+	FROM jsonb_array_elements(rows) WITH ORDINALITY r (row, n),
+		jsonb_array_elements_text(r.row->'cells') WITH ORDINALITY c (cell, n)
+	UNION ALL
+	-- which row a note below is about
+	SELECT 0, 0, true, 'No.'
+	UNION ALL
+	SELECT r.n, 0, true, r.n::text FROM jsonb_array_elements(rows) WITH ORDINALITY r (row, n)
+), widths AS (
+	SELECT c.*, max(length(c.cell)) OVER (PARTITION BY c.place) AS width FROM cells c
+)
+SELECT string_agg(l.text, E'\n' ORDER BY l.line)
+FROM (
+	SELECT w.line, '| ' || string_agg(CASE WHEN w.number THEN repeat(' ', w.width - length(w.cell)) || w.cell
+		ELSE w.cell || repeat(' ', w.width - length(w.cell)) END, ' | ' ORDER BY w.place) || ' |'
+	FROM widths w GROUP BY w.line
+	UNION ALL
+	SELECT 0.5, '|' || string_agg(CASE WHEN w.number THEN repeat('-', w.width + 1) || ':' ELSE repeat('-', w.width + 2) END, '|' ORDER BY w.place) || '|'
+	FROM widths w WHERE w.line = 0) l (line, text)
+$$;
+COMMENT ON FUNCTION lifeguard.report_table(jsonb, jsonb) IS
+'The table of a section in Markdown.';
+
+CREATE FUNCTION lifeguard.report_notes(rows jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+SELECT string_agg(format(E'**%s.**\n%s%s', r.n,
+	(SELECT string_agg(format(E'- %s: %s\n', p.label, lifeguard.report_markdown(r.row->'notes'->>(p.place + 1))), '' ORDER BY p.place)
+	 FROM (SELECT (n.n - 1)::integer AS place, n.label FROM jsonb_array_elements_text(r.row->'notes') WITH ORDINALITY n (label, n)
+		   WHERE n.n % 2 = 1) p),
+	CASE WHEN r.row->>'step' IS NOT NULL THEN format(E'- Next step: %s\n', lifeguard.report_markdown(r.row->>'step'))
+		|| coalesce(E'\n  ```sql\n  ' || (r.row->>'call') || E'\n  ```\n', '') END), E'\n' ORDER BY r.n)
+FROM jsonb_array_elements(rows) WITH ORDINALITY r (row, n)
+WHERE r.row->'notes' <> '[]' OR r.row->>'step' IS NOT NULL
+$$;
+COMMENT ON FUNCTION lifeguard.report_notes(jsonb) IS
+'Notes, next steps and calls for the rows of a section in Markdown.';
+
 GRANT EXECUTE ON FUNCTION lifeguard.report_line(text, integer), lifeguard.report_escape(text, text, text, text),
 	lifeguard.report_literal(text), lifeguard.report_identifier(text), lifeguard.report_duration(numeric),
 	lifeguard.report_bytes(bigint), lifeguard.report_count(bigint, text, text),
 	lifeguard.report_time(timestamptz), lifeguard.report_moment(timestamptz),
 	lifeguard.report_who(text, name, name), lifeguard.report_limit(numeric),
 	lifeguard.report_interval(numeric), lifeguard.report_filter(text, name),
-	lifeguard.report_policy_name(text, text, name), lifeguard.report_markdown(text)
+	lifeguard.report_policy_name(text, text, name), lifeguard.report_markdown(text),
+	lifeguard.report_table(jsonb, jsonb), lifeguard.report_notes(jsonb)
 	TO PUBLIC;

@@ -262,14 +262,19 @@ DECLARE
 		AND c.relation_name ~ '^("[^"]+"|[a-z_][a-z0-9_$]*)\.("[^"]+"|[a-z_][a-z0-9_$]*)$' THEN to_regclass(c.relation_name) END;
 	relation text := (SELECT lifeguard.report_identifier(n.nspname) || '.' || lifeguard.report_identifier(r.relname)
 		FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace WHERE r.oid = relation_oid);
+	weak CONSTANT text[] := '{AccessShareLock,RowShareLock,RowExclusiveLock}';
 	on_rows boolean := c.locktype IN ('transactionid', 'tuple');
 	short numeric := lifeguard.report_limit(extract(epoch FROM c.max));
 BEGIN
 	IF c.mode IN ('AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock') AND c.locktype = 'relation' THEN
-		step := format('The waiter asks for %s on the whole relation, and all who come later queue behind it (longest wait %s): give such statements a lock_timeout and try again, or let a policy cancel them.',
+		step := format('The waiter asks for %s on the whole relation, and all who come later queue behind it (longest wait %s): give such statements a lock_timeout and try again, or let a policy cancel them (it only logs until its action is cancel).',
 			c.mode, lifeguard.report_duration(extract(epoch FROM c.max)));
-		call := format('SELECT lifeguard.create_policy(''queued_ddl'', ''queued ddl'', ''%s'', min_blocked => 1, action => ''log'');',
+		call := format('SELECT lifeguard.create_policy(''queued_ddl'', ''queued ddl'', ''%s'', min_blocked => 1);',
 			lifeguard.report_interval(short));
+	ELSIF c.locktype = 'relation' AND c.mode = ANY (weak) AND c.held_mode = ANY (weak) THEN
+		step := format('These modes do not conflict: they queued behind a statement that asks for a stronger lock (longest wait %s), which a policy can cancel.',
+			lifeguard.report_duration(extract(epoch FROM c.max)));
+		call := format('SELECT lifeguard.create_policy(''queued_ddl'', ''queued ddl'', ''%s'', min_blocked => 1);', lifeguard.report_interval(short));
 	ELSIF on_rows AND width >= 8192 THEN
 		step := format('Each update writes a row of %s anew while the others wait (the average row has %s, the hot ones up to %s): split it into several rows, or move the wide column into a table of its own.',
 			lifeguard.report_bytes(width), coalesce(lifeguard.report_bytes(c.avg_row_width), 'an unknown size'),
@@ -356,9 +361,10 @@ BEGIN
 			next.step, next.call);
 	END LOOP;
 	RETURN lifeguard.report_section('contention', 'Contention', 'No session waited for a lock long enough to be seen.',
-		ARRAY[CASE WHEN rows IS NOT NULL THEN format('%s lost in %s; of that %s estimated for waits that no pass saw.',
+		ARRAY[CASE WHEN rows IS NOT NULL THEN format('%s lost in %s%s.',
 				lifeguard.report_duration(total.all_lost), lifeguard.report_count(total.all_waits::bigint, 'wait', 'waits'),
-				lifeguard.report_duration(total.all_estimated)) END,
+				CASE WHEN total.all_estimated > 0 THEN format('; of that %s estimated for waits that no pass saw',
+					lifeguard.report_duration(total.all_estimated)) ELSE '' END) END,
 			CASE WHEN waits.number > 0 THEN format('%s recorded one by one, the longest took %s; ended by: %s.',
 				lifeguard.report_count(waits.number::bigint, 'wait is', 'waits are'),
 				lifeguard.report_duration(extract(epoch FROM waits.longest)), waits.ends) END,
@@ -643,7 +649,7 @@ BEGIN
 		step := format('Its owner may not signal these sessions (%s): let a role that may own it, or grant pg_signal_backend to its owner.',
 			lifeguard.report_count(a.number, 'time', 'times'));
 		call := format('SELECT name, owner FROM lifeguard.policy WHERE name = %s;', name);
-	ELSIF a.outcome LIKE 'spared%' AND a.number >= 3 THEN
+	ELSIF a.outcome LIKE 'spared%' THEN
 		step := format('It spared %s for that reason: see whom.', lifeguard.report_count(a.number, 'session', 'sessions'));
 		call := format('SELECT at, pid, application_name, outcome FROM lifeguard.ledger WHERE policy = %s AND outcome LIKE ''spared%%'' ORDER BY at DESC LIMIT 10;', name);
 	END IF;
@@ -713,50 +719,6 @@ $$;
 COMMENT ON FUNCTION lifeguard.report_sections(timestamptz, timestamptz) IS
 'All sections of a report, in order.';
 
--- Columns as wide as their widest cell, so that it reads as plain text too.
-CREATE FUNCTION lifeguard.report_table(head jsonb, rows jsonb) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-WITH cells AS (
-	SELECT 0::bigint AS line, h.n AS place, h.label LIKE '#%' AS number, lifeguard.report_markdown(ltrim(h.label, '#')) AS cell
-	FROM jsonb_array_elements_text(head) WITH ORDINALITY h (label, n)
-	UNION ALL
-	SELECT r.n, c.n, head->>(c.n - 1)::integer LIKE '#%', lifeguard.report_markdown(coalesce(c.cell, ''))
-	FROM jsonb_array_elements(rows) WITH ORDINALITY r (row, n),
-		jsonb_array_elements_text(r.row->'cells') WITH ORDINALITY c (cell, n)
-	UNION ALL
-	-- which row a note below is about
-	SELECT 0, 0, true, 'No.'
-	UNION ALL
-	SELECT r.n, 0, true, r.n::text FROM jsonb_array_elements(rows) WITH ORDINALITY r (row, n)
-), widths AS (
-	SELECT c.*, max(length(c.cell)) OVER (PARTITION BY c.place) AS width FROM cells c
-)
-SELECT string_agg(l.text, E'\n' ORDER BY l.line)
-FROM (
-	SELECT w.line, '| ' || string_agg(CASE WHEN w.number THEN repeat(' ', w.width - length(w.cell)) || w.cell
-		ELSE w.cell || repeat(' ', w.width - length(w.cell)) END, ' | ' ORDER BY w.place) || ' |'
-	FROM widths w GROUP BY w.line
-	UNION ALL
-	SELECT 0.5, '|' || string_agg(CASE WHEN w.number THEN repeat('-', w.width + 1) || ':' ELSE repeat('-', w.width + 2) END, '|' ORDER BY w.place) || '|'
-	FROM widths w WHERE w.line = 0) l (line, text)
-$$;
-COMMENT ON FUNCTION lifeguard.report_table(jsonb, jsonb) IS
-'The table of a section in Markdown.';
-
-CREATE FUNCTION lifeguard.report_notes(rows jsonb) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-SELECT string_agg(format(E'**%s.**\n%s%s', r.n,
-	(SELECT string_agg(format(E'- %s: %s\n', p.label, lifeguard.report_markdown(r.row->'notes'->>(p.place + 1))), '' ORDER BY p.place)
-	 FROM (SELECT (n.n - 1)::integer AS place, n.label FROM jsonb_array_elements_text(r.row->'notes') WITH ORDINALITY n (label, n)
-		   WHERE n.n % 2 = 1) p),
-	CASE WHEN r.row->>'step' IS NOT NULL THEN format(E'- Next step: %s\n', lifeguard.report_markdown(r.row->>'step'))
-		|| coalesce(E'\n  ```sql\n  ' || (r.row->>'call') || E'\n  ```\n', '') END), E'\n' ORDER BY r.n)
-FROM jsonb_array_elements(rows) WITH ORDINALITY r (row, n)
-WHERE r.row->'notes' <> '[]' OR r.row->>'step' IS NOT NULL
-$$;
-COMMENT ON FUNCTION lifeguard.report_notes(jsonb) IS
-'Notes, next steps and calls for the rows of a section in Markdown.';
-
 CREATE FUNCTION lifeguard.report(since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL) RETURNS text
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 SELECT E'# Report of pg_lifeguard\n' || string_agg(format(E'\n## %s\n\n%s', s.section->>'title',
@@ -779,6 +741,6 @@ GRANT EXECUTE ON FUNCTION lifeguard.report_period(timestamptz, timestamptz), lif
 	lifeguard.report_idle_step(record), lifeguard.report_idle(timestamptz, timestamptz),
 	lifeguard.report_saturation(timestamptz, timestamptz), lifeguard.report_load(timestamptz, timestamptz),
 	lifeguard.report_action_step(record, timestamptz, timestamptz), lifeguard.report_actions(timestamptz, timestamptz),
-	lifeguard.report_sections(timestamptz, timestamptz), lifeguard.report_table(jsonb, jsonb), lifeguard.report_notes(jsonb),
+	lifeguard.report_sections(timestamptz, timestamptz),
 	lifeguard.report(timestamptz, timestamptz)
 	TO PUBLIC;

@@ -51,6 +51,7 @@ CREATE FUNCTION lifeguard.report_axis(from_time timestamptz, to_time timestamptz
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	span numeric;
+	first_second timestamptz;
 BEGIN
 	SELECT min(m.minute) INTO a FROM lifeguard.report_minutes(from_time, to_time) m;
 	IF a IS NULL THEN
@@ -58,8 +59,16 @@ BEGIN
 	END IF;
 	a := greatest(a, from_time);
 	b := to_time;
+	-- seconds are in memory alone, which a restart empties
+	by_second := false;
+	IF a > clock_timestamp() - interval '15 minutes' THEN
+		SELECT min(c.second) INTO first_second FROM lifeguard.connection_seconds() c WHERE c.second >= a AND c.second < b;
+		IF first_second < a + interval '1 minute' THEN
+			a := first_second;
+			by_second := true;
+		END IF;
+	END IF;
 	span := extract(epoch FROM b - a);
-	by_second := a > clock_timestamp() - interval '15 minutes';
 	SELECT make_interval(secs => s) INTO step
 	FROM unnest('{5,60,120,300,600,900,1800,3600,7200,14400,21600,43200,86400,172800,604800,1209600}'::double precision[]) s
 	WHERE s >= span / 300 AND (by_second OR s >= 60) ORDER BY s LIMIT 1;
@@ -428,8 +437,8 @@ path, rect { stroke: none; fill: none; } line { stroke-width: 1; }
 .io { fill: var(--io); } .lwlock { fill: var(--lwlock); } .ipc { fill: var(--ipc); } .client { fill: var(--client); }
 .line { stroke: var(--ink); stroke-width: .8; stroke-opacity: .75; } .hot { stroke: var(--waiting); stroke-opacity: 1; }
 .limit { stroke: var(--ink); stroke-width: 1.4; stroke-dasharray: 6 4; }
-.bar { fill: var(--waiting); } .cut { fill: var(--lwlock); }
-.mark { fill: var(--ink); stroke: var(--ink); stroke-width: 1.2; } .mark.hand { fill: var(--intx); } .mark.only { fill: var(--paper); }
+.bar { fill: var(--waiting); } .cut { fill: var(--soft); }
+.mark { fill: var(--ink); stroke: var(--ink); stroke-width: 1.2; } .mark.hand { fill: var(--soft); } .mark.only { fill: var(--paper); }
 table { border-collapse: collapse; width: 100%; font-size: .82rem; line-height: 1.45; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 500; color: var(--soft); vertical-align: bottom; padding: .3rem 1rem .3rem 0; border-bottom: 1px solid var(--ink); }
 td { vertical-align: top; padding: .45rem 1rem .3rem 0; overflow-wrap: break-word; max-width: 18rem; } .more td { max-width: none; } th:last-child, td:last-child { padding-right: 0; }
