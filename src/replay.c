@@ -107,7 +107,8 @@ gather(LgReplay *replay, const LgReplaySuspect *suspect, TimestampTz until, Queu
 	{
 		LgReplayWait *wait = &replay->waits[low];
 
-		if (lg_replay_compare_keys(&wait->key, &suspect->key) != 0 || wait->start >= suspect->ended)
+		CHECK_FOR_INTERRUPTS();
+		if (lg_replay_compare_keys(&wait->key, &suspect->key) != 0 || wait->start >= until)
 			break;
 		if (wait->end <= suspect->began || !is_behind(replay, wait, suspect))
 			continue;

@@ -310,7 +310,7 @@ is(told('{"target": "queued ddl", "min_duration": "20 s", "action": "cancel"}'),
 history(row('idle_transaction_entries', who('', 1), idle_start => "'1999-01-01'", duration => "'1 h'", xact_start => "'1999-01-01'", ended_by => "'gone'"),
 	row('idle_transaction_entries', who('', 2), idle_start => "'-infinity'", duration => "'1 h'", xact_start => "'-infinity'"),
 	row('idle_transaction_entries', who('', 3), idle_start => "'1999-01-01'", duration => 'NULL'));
-is(told($minute, since => "'-infinity'", columns => 'at, pid, verdict'), '1999-01-01 00:01:00.002+00|1|log', 'another century');
+is(told($minute, since => "'-infinity'", columns => 'at, pid, verdict'), '1999-01-01 00:01:00.002001+00|1|log', 'another century');
 
 # --- long histories
 my $columns = 'boot, number, usesysid, pid, backend_start, usename, datname, application_name, state, query, xact_start, idle_start, duration, ended_by, recorded_on';
@@ -337,8 +337,8 @@ my %long = (
 	'a queue of filters' => qq({"target": "idle in transaction", "min_duration": "1 min", "applications": ["%7"], "queries": ["%y%", "%x"], $free}),
 	'rarely in force' => qq({"target": "idle in transaction", "min_duration": "1 min", "schedule": "0 0 29 2 *"}),
 	'in force now and then' => qq({"target": "idle in transaction", "min_duration": "1 min", "schedule": "*/7 * * * *", "time_zone": "Europe/Berlin", $free}),
-	'most blocking' => qq({"target": "idle in transaction", "min_duration": "1 min", "min_blocked": 1, "victim_order": "most blocking"}),
-	'transactions' => qq({"target": "transaction", "min_duration": "1 min", "min_blocked": 2, $free}),
+	'most blocking' => qq({"target": "idle in transaction", "min_duration": "42 s", "min_blocked": 1, "victim_order": "most blocking"}),
+	'transactions' => qq({"target": "transaction", "min_duration": "42 s", "min_blocked": 1, $free}),
 	'blockers' => qq({"target": "blocker", "min_duration": "5 s", "min_blocked": 3, "action": "terminate", $free}),
 	'10,000 behind one' => qq({"target": "blocker", "min_duration": "5 s", "min_blocked": 10000, $free}),
 	'waiters' => qq({"target": "waiter", "min_duration": "5 s", "max_per_minute": 0, "max_per_pass": 0, "cooldown": "1 s", "victim_order": "youngest"}),
