@@ -10,7 +10,7 @@
  * moment at which the other came out of the queue itself, it is the other's.  So no
  * second of a wait is two roots' doing.
  *
- * All waits are kept, at 48 bytes each; of the sessions only those are whom the
+ * All waits are kept, at 200 bytes each at most; of the sessions only those are whom the
  * policy comes to hit, so a long history needs little memory.
  *
  * Locking: none of ours; the histories as any reader, by SPI.
