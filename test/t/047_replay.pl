@@ -252,6 +252,12 @@ foreach ([roles => 'other', 1], [except_roles => 'app', 1], [applications => 'ti
 }
 is(told('{"target": "idle in transaction", "min_duration": "1 min", "except_clients": ["local"]}', columns => 'pid'), "3\n6", 'except_clients: local');
 
+# where it was recorded
+history(stay(1, '10:00', 90), stay(2, '10:10', 90) =~ s/'primary'/'standby'/r, stay(3, '10:20', 90, backend_start => 'NULL'));
+is(told($minute, columns => 'pid'), '1', 'a policy of the primary; hidden rows are left out');
+is(told('{"target": "idle in transaction", "min_duration": "1 min", "runs_on": "standby"}', columns => 'pid'), '2', 'of the standby');
+is(told('{"target": "idle in transaction", "min_duration": "1 min", "runs_on": "both"}', columns => 'pid'), "1\n2", 'of both');
+
 # who is spared, and why
 my $self = scalar getpwuid($<);
 history(stay(1, '10:00', 90, usename => "'$self'"), stay(2, '10:10', 90, usename => "'gone'"), stay(3, '10:20', 90, application_name => "'pg_dump'"));
