@@ -8,6 +8,8 @@
 
 #include "policies.h"
 
+#define LG_REPLAY_NEVER PG_INT64_MAX
+
 /* A process, by start and PID; or, for a queue, a relation by database and OID. */
 typedef struct LgReplayKey
 {
@@ -86,6 +88,17 @@ typedef struct LgReplayStretch
 	TimestampTz to;
 } LgReplayStretch;
 
+/* Those who wait because of a suspect, at one moment after the other. */
+typedef struct LgReplayQueue
+{
+	int n;
+	LgReplayWait **waits; /* by start */
+	TimestampTz *ends;	  /* sorted */
+	int began;			  /* so many of them, so far */
+	int over;			  /* so many of ends */
+	int head;			  /* all before it are over */
+} LgReplayQueue;
+
 struct LgReplay;
 
 /* Looks at a suspect, which is kept if that returns true. */
@@ -130,5 +143,17 @@ extern TimestampTz lg_replay_first_after(const LgReplayMarks *marks, const LgRep
 										 TimestampTz at);
 extern void lg_replay_read_waits(LgReplay *replay);
 extern void lg_replay_read_suspects(LgReplay *replay, LgReplayLook look);
+
+extern void lg_replay_gather(LgReplay *replay, const LgReplaySuspect *suspect, TimestampTz until,
+							 LgReplayQueue *queue);
+extern int lg_replay_count_waiting(LgReplayQueue *queue, TimestampTz now, TimestampTz *since);
+extern void lg_replay_describe(LgReplay *replay, LgReplaySuspect *suspect, TimestampTz at,
+							   LgWhy why);
+extern TimestampTz lg_replay_next_in_force(LgReplay *replay, TimestampTz at);
+extern void lg_replay_make_ready(LgReplay *replay, LgReplaySuspect *suspect, TimestampTz at);
+extern bool lg_replay_look(LgReplay *replay, LgReplaySuspect *suspect);
+
+extern bool lg_replay_same_process(const LgReplaySuspect *a, const LgReplaySuspect *b);
+extern void lg_replay_go_through_time(LgReplay *replay);
 
 #endif /* LG_REPLAY_H */

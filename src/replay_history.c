@@ -10,7 +10,7 @@
  * moment at which the other came out of the queue itself, it is the other's.  So no
  * second of a wait is two roots' doing.
  *
- * All waits are kept, at 48 bytes each; of the sessions only those are whom the
+ * All waits are kept, at 200 bytes each at most; of the sessions only those are whom the
  * policy comes to hit, so a long history needs little memory.
  *
  * Locking: none of ours; the histories as any reader, by SPI.
@@ -154,22 +154,24 @@ static const struct
 	const char *unknown;
 } targets[LG_TARGETS] = {
 	[LG_TARGET_IDLE_IN_TRANSACTION] =
-		{idle_suspects, "pauses and waits shorter than pg_lifeguard.min_episode;"
-						" who waited behind a waiter when its blocker changed unseen"},
+		{idle_suspects, "pauses and waits that were not recorded because they were shorter than"
+						" pg_lifeguard.min_episode or are not over"},
 	[LG_TARGET_TRANSACTION] =
 		{transaction_suspects,
-		 "transactions that never paused for pg_lifeguard.min_episode, what"
-		 " they did after their last such pause, and waits shorter than that"},
-	[LG_TARGET_BLOCKER] = {blocker_suspects,
-						   "waits shorter than pg_lifeguard.min_episode; of a blocker that was not"
-						   " idle in transaction, how long it had run before the first recorded"
-						   " wait, and statements during which nobody new came to wait"},
-	[LG_TARGET_WAITER] =
-		{waiter_suspects,
-		 "waits shorter than pg_lifeguard.min_episode; who waited behind this one"},
-	[LG_TARGET_QUEUED_DDL] =
-		{ddl_suspects, "waits shorter than pg_lifeguard.min_episode; whether those behind it would"
-					   " have waited for its own blocker all the same"},
+		 "transactions that never paused, what they did after their last recorded pause, and waits"
+		 " that were not recorded because they were short or are not over"},
+	[LG_TARGET_BLOCKER] =
+		{blocker_suspects,
+		 "of a blocker that was not idle in transaction, how long it had been at its statement "
+		 "before"
+		 " the first recorded wait, and statements during which nobody new came to wait; waits"
+		 " that were not recorded because they were short or are not over"},
+	[LG_TARGET_WAITER] = {waiter_suspects, "how many waited behind this one; waits that were not"
+										   " recorded because they were short or are not over"},
+	[LG_TARGET_QUEUED_DDL] = {ddl_suspects,
+							  "whether those behind it would have had to wait for its own blocker "
+							  "all the same; waits that"
+							  " were not recorded because they were short or are not over"},
 };
 
 /*
@@ -473,7 +475,10 @@ lg_replay_read_waits(LgReplay *replay)
 			sort_marks(&replay->idle_starts);
 			sort_marks(&replay->releases);
 			for (int i = 0; i < replay->n_raw; i++)
+			{
+				CHECK_FOR_INTERRUPTS();
 				attribute(replay, &replay->raw[i]);
+			}
 			if (replay->raw != NULL)
 				pfree(replay->raw);
 			replay->raw = NULL;

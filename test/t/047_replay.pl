@@ -252,6 +252,12 @@ foreach ([roles => 'other', 1], [except_roles => 'app', 1], [applications => 'ti
 }
 is(told('{"target": "idle in transaction", "min_duration": "1 min", "except_clients": ["local"]}', columns => 'pid'), "3\n6", 'except_clients: local');
 
+# where it was recorded
+history(stay(1, '10:00', 90), stay(2, '10:10', 90) =~ s/'primary'/'standby'/r, stay(3, '10:20', 90, backend_start => 'NULL'));
+is(told($minute, columns => 'pid'), '1', 'a policy of the primary; hidden rows are left out');
+is(told('{"target": "idle in transaction", "min_duration": "1 min", "runs_on": "standby"}', columns => 'pid'), '2', 'of the standby');
+is(told('{"target": "idle in transaction", "min_duration": "1 min", "runs_on": "both"}', columns => 'pid'), "1\n2", 'of both');
+
 # who is spared, and why
 my $self = scalar getpwuid($<);
 history(stay(1, '10:00', 90, usename => "'$self'"), stay(2, '10:10', 90, usename => "'gone'"), stay(3, '10:20', 90, application_name => "'pg_dump'"));
@@ -310,7 +316,7 @@ is(told('{"target": "queued ddl", "min_duration": "20 s", "action": "cancel"}'),
 history(row('idle_transaction_entries', who('', 1), idle_start => "'1999-01-01'", duration => "'1 h'", xact_start => "'1999-01-01'", ended_by => "'gone'"),
 	row('idle_transaction_entries', who('', 2), idle_start => "'-infinity'", duration => "'1 h'", xact_start => "'-infinity'"),
 	row('idle_transaction_entries', who('', 3), idle_start => "'1999-01-01'", duration => 'NULL'));
-is(told($minute, since => "'-infinity'", columns => 'at, pid, verdict'), '1999-01-01 00:01:00.002+00|1|log', 'another century');
+is(told($minute, since => "'-infinity'", columns => 'at, pid, verdict'), '1999-01-01 00:01:00.002001+00|1|log', 'another century');
 
 # --- long histories
 my $columns = 'boot, number, usesysid, pid, backend_start, usename, datname, application_name, state, query, xact_start, idle_start, duration, ended_by, recorded_on';
@@ -337,8 +343,8 @@ my %long = (
 	'a queue of filters' => qq({"target": "idle in transaction", "min_duration": "1 min", "applications": ["%7"], "queries": ["%y%", "%x"], $free}),
 	'rarely in force' => qq({"target": "idle in transaction", "min_duration": "1 min", "schedule": "0 0 29 2 *"}),
 	'in force now and then' => qq({"target": "idle in transaction", "min_duration": "1 min", "schedule": "*/7 * * * *", "time_zone": "Europe/Berlin", $free}),
-	'most blocking' => qq({"target": "idle in transaction", "min_duration": "1 min", "min_blocked": 1, "victim_order": "most blocking"}),
-	'transactions' => qq({"target": "transaction", "min_duration": "1 min", "min_blocked": 2, $free}),
+	'most blocking' => qq({"target": "idle in transaction", "min_duration": "42 s", "min_blocked": 1, "victim_order": "most blocking"}),
+	'transactions' => qq({"target": "transaction", "min_duration": "42 s", "min_blocked": 1, $free}),
 	'blockers' => qq({"target": "blocker", "min_duration": "5 s", "min_blocked": 3, "action": "terminate", $free}),
 	'10,000 behind one' => qq({"target": "blocker", "min_duration": "5 s", "min_blocked": 10000, $free}),
 	'waiters' => qq({"target": "waiter", "min_duration": "5 s", "max_per_minute": 0, "max_per_pass": 0, "cooldown": "1 s", "victim_order": "youngest"}),
