@@ -65,9 +65,10 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 SELECT CASE
 	WHEN seconds < 0.9995 THEN to_char(seconds * 1000, 'FM9990') || ' ms'
 	WHEN seconds < 59.95 THEN to_char(seconds, 'FM990.0') || ' s'
-	WHEN seconds < 3599.5 THEN format('%s min %s s', div(round(seconds), 60), round(seconds) % 60)
-	WHEN seconds < 86370 THEN format('%s h %s min', div(round(seconds / 60), 60), round(seconds / 60) % 60)
-	ELSE format('%s d %s h', div(round(seconds / 3600), 24), round(seconds / 3600) % 24)
+	-- a remainder of none is not said
+	WHEN seconds < 3599.5 THEN div(round(seconds), 60) || ' min' || coalesce(' ' || nullif(round(seconds) % 60, 0) || ' s', '')
+	WHEN seconds < 86370 THEN div(round(seconds / 60), 60) || ' h' || coalesce(' ' || nullif(round(seconds / 60) % 60, 0) || ' min', '')
+	ELSE div(round(seconds / 3600), 24) || ' d' || coalesce(' ' || nullif(round(seconds / 3600) % 24, 0) || ' h', '')
 END
 $$;
 COMMENT ON FUNCTION lifeguard.report_duration(numeric) IS
