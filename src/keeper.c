@@ -47,6 +47,7 @@
 
 #define LONGEST_ABSENCE (10 * USECS_PER_SEC) /* after failures, as long as there is work */
 #define RETRY_INTERVAL (1 * USECS_PER_SEC)	 /* when it could not be sent */
+#define LINGER_STEP 100						 /* ms between looks at what has changed */
 #define POLL_INTERVAL (10 * USECS_PER_SEC)	 /* where nothing tells of changes */
 #define PURGE_INTERVAL (USECS_PER_HOUR)		 /* between two rounds of retention by age */
 #define MEASURE_INTERVAL (USECS_PER_MINUTE)	 /* of a table that is written to */
@@ -363,6 +364,7 @@ typedef void (*Job)(Oid extension, void *arg);
 typedef struct Stay
 {
 	int64 began;
+	TimestampTz came_at;
 	bool has_extension;
 	bool setback;				   /* something went wrong that concerns more than one table */
 	bool left_alone;			   /* a table that had a problem before was not tried again yet */
@@ -492,6 +494,21 @@ bring_policies(Stay *stay)
 	/* unless they have changed again */
 	(void) pg_atomic_compare_exchange_u32(&lg_shared->policies_changed, &taken_up,
 										  LG_POLICIES_KNOWN);
+}
+
+/*
+ * Need they be read?  Whoever changes them says so where a trigger can tell;
+ * elsewhere they are read again now and then.
+ */
+static bool
+policies_wanted(void)
+{
+	LgPolicySet head;
+
+	lg_policies_describe(&head);
+	return pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN ||
+		   head.databaseid != MyDatabaseId || head.problem[0] != '\0' || head.fails_since != 0 ||
+		   GetCurrentTimestamp() - head.read_at >= POLL_INTERVAL / 2;
 }
 
 static LgTableNews *
@@ -724,6 +741,37 @@ tell(const Stay *stay, bool done)
 }
 
 /*
+ * To come is dearer than to stay: where records come one after the other, wait for
+ * those of the next flush_interval.  Returns false when it is time to go: when none
+ * have come, when anything is wrong, or after two thirds of the longest stay.
+ */
+static bool
+linger(const Stay *stay)
+{
+	int64 began = lg_clock_read(CLOCK_MONOTONIC);
+	int64 flush = began + lg_flush_interval * LG_USECS_PER_MSEC;
+
+	if (RecoveryInProgress() || !stay->has_extension || stay->left_alone ||
+		stay->problem[0] != '\0' || read_news().last_flush < stay->came_at)
+		return false;
+	while (time_is_left(stay))
+	{
+		int64 now;
+
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LINGER_STEP,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		now = lg_clock_read(CLOCK_MONOTONIC);
+		if (pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN)
+			return true;
+		if (now >= flush)
+			return lg_records_unflushed() > 0;
+	}
+	return false;
+}
+
+/*
  * The keeper, in the database whose OID it is given.  It does what there is to
  * do and ends, with code 0 even if some of it failed: that is told in shared
  * memory.  SIGTERM is die().
@@ -742,18 +790,24 @@ lg_keeper_main(Datum arg)
 	at_work = true;
 
 	stay.began = lg_clock_read(CLOCK_MONOTONIC);
+	stay.came_at = GetCurrentTimestamp();
 	tell(&stay, false);
 	lg_errand_settle_in("1s");
-	bring_policies(&stay);
-	if (!RecoveryInProgress())
+	stay.has_extension = true; /* each job looks again */
+	do
 	{
-		if (stay.has_extension)
+		if (policies_wanted())
+			bring_policies(&stay);
+		if (!RecoveryInProgress())
 		{
-			bring_records(&stay);
-			send_notifications(&stay);
+			if (stay.has_extension)
+			{
+				bring_records(&stay);
+				send_notifications(&stay);
+			}
+			apply_retention(&stay);
 		}
-		apply_retention(&stay);
-	}
+	} while (linger(&stay));
 	disable_timeout(STATEMENT_TIMEOUT, false);
 
 	/* or records would have one sent after the other */
