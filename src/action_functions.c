@@ -30,10 +30,10 @@
 #include "clock.h"
 #include "collector.h"
 #include "ledger.h"
-#include "ledger_rows.h"
 #include "lock_edges.h"
 #include "lock_graph.h"
 #include "lock_roots.h"
+#include "names.h"
 #include "relations.h"
 #include "rights.h"
 #include "rows.h"
@@ -133,7 +133,6 @@ record_relation(LgLedgerEntry *entry, const LgLockGraph *graph, int node)
 {
 	const LgLockWaiter *waiter = lg_lock_graph_first_contender(graph, node);
 	LgAwaitedRow row;
-	char *name;
 
 	if (waiter == NULL && graph->nodes[node].first_waiter >= 0)
 		waiter = &graph->waiters[graph->nodes[node].first_waiter];
@@ -143,8 +142,11 @@ record_relation(LgLedgerEntry *entry, const LgLockGraph *graph, int node)
 	lg_relations_settle(&row);
 	entry->relation = row.relation;
 	entry->relation_databaseid = row.databaseid;
-	if ((name = lg_relations_name(&row)) != NULL)
-		strlcpy(entry->relation_name, name, LG_LEDGER_RELATION);
+	entry->uncertain = row.uncertain;
+	if (row.databaseid == MyDatabaseId)
+		lg_names_learn(row.databaseid, row.relation, lg_relations_name(&row));
+	else
+		lg_names_want(row.databaseid, row.relation);
 }
 
 /* Whom the victim blocks, and on what. */
@@ -368,17 +370,6 @@ pg_lifeguard_terminate_session(PG_FUNCTION_ARGS)
 	return act_by_hand(fcinfo, LG_ACTION_TERMINATE);
 }
 
-/* One entry, for whoever may see that role's sessions. */
-static void
-add_entry(LgRows *rows, const LgLedgerEntry *entry)
-{
-	lg_rows_begin_row(rows);
-	lg_rows_add_time(rows, entry->boot);
-	lg_rows_add_int8(rows, (int64) entry->number);
-	lg_ledger_rows_add(rows, entry, lg_rights_may_see(entry->userid));
-	lg_rows_end_row(rows);
-}
-
 /*
  * lifeguard.read_ledger(): the entries in shared memory, oldest first; none
  * while pg_lifeguard is not preloaded.
@@ -386,20 +377,5 @@ add_entry(LgRows *rows, const LgLedgerEntry *entry)
 Datum
 pg_lifeguard_read_ledger(PG_FUNCTION_ARGS)
 {
-	LgLedgerEntry entry;
-	LgRows rows;
-	uint64 first;
-	uint64 last;
-
-	lg_rows_begin(&rows, fcinfo);
-	if (lg_shared == NULL)
-		PG_RETURN_NULL();
-	lg_ledger_bounds(&first, &last);
-	for (uint64 number = first; number <= last; number++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (lg_ledger_copy(number, &entry))
-			add_entry(&rows, &entry);
-	}
-	PG_RETURN_NULL();
+	return lg_records_read(fcinfo, LG_LEDGER);
 }

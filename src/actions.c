@@ -158,6 +158,7 @@ lg_actions_signal(LgActing *acting, const LgProof *proof, const LgReason *reason
 		acting->progress = sent ? LG_PROGRESS_PENDING : LG_PROGRESS_GONE;
 	}
 	LWLockRelease(ProcArrayLock);
+	LG_TEST_POINT("after signal");
 
 	if (!sent)
 		lg_actions_release(acting);

@@ -20,12 +20,12 @@
 #include "carry_out.h"
 #include "ledger.h"
 #include "lock_roots.h"
+#include "names.h"
 #include "pending.h"
 #include "rights.h"
 #include "sessions.h"
 #include "settings.h"
 #include "shared.h"
-#include "visits.h"
 
 #define MAX_NOTED 10 /* new entries of a policy, in a minute, about sessions on which nobody acts */
 
@@ -272,9 +272,7 @@ record(LgLedgerEntry *entry, const LgRescue *rescue, LgCandidate *candidate, con
 		mark->entry = lg_ledger_add(entry);
 		mark->since = candidate->since;
 	}
-	if (OidIsValid(entry->relation))
-		lg_visits_want_name(entry->relation_databaseid,
-							lg_rights_database_name(entry->relation_databaseid));
+	lg_names_want(entry->relation_databaseid, entry->relation);
 	return candidate->entry = mark->entry;
 }
 

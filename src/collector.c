@@ -35,7 +35,6 @@
 #include "compat.h"
 #include "carry_out.h"
 #include "keeper.h"
-#include "ledger.h"
 #include "lock_graph.h"
 #include "memory.h"
 #include "pending.h"
@@ -290,7 +289,7 @@ lg_collector_run_alone(void (*work)(LgTime now, void *arg), void *arg)
 
 	/* what a session has begun the collector sees to its end, and into the table */
 	if (lg_shared->collector_pid != MyProcPid &&
-		(lg_shared->next_look != 0 || lg_ledger_unflushed() > 0 || lg_records_unflushed() > 0))
+		(lg_shared->next_look != 0 || lg_records_unflushed() > 0))
 		lg_collector_wake();
 }
 

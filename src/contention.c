@@ -75,8 +75,8 @@ typedef struct ContentionPlace
 
 typedef struct LgContention
 {
-	pg_atomic_uint64 counts_from; /* the last reset; 0 = never */
-	pg_atomic_uint64 folded;	  /* waits charged without their statements, or to nobody */
+	pg_atomic_uint64 reset_at; /* the last reset; 0 = never */
+	pg_atomic_uint64 folded;   /* waits charged without their statements, or to nobody */
 
 	/* Written and read only by whoever makes a pass. */
 	TimestampTz minute;
@@ -152,7 +152,7 @@ lg_contention_init(void)
 		else
 			ereport(LOG, (errmsg("ignoring invalid file \"%s\"", RESET_FILE)));
 	}
-	pg_atomic_init_u64(&lg_shared->contention->counts_from, at);
+	pg_atomic_init_u64(&lg_shared->contention->reset_at, at);
 	pg_atomic_init_u64(&lg_shared->contention->folded, 0);
 	lg_shared->contention->reset_seen = at;
 	if (at != 0)
@@ -168,16 +168,14 @@ lg_contention_reset(TimestampTz now)
 	ResetRecord record = {.magic = RESET_MAGIC, .size = sizeof(ResetRecord), .at = now};
 
 	lg_stat_file_write(RESET_FILE, &record, sizeof(record));
-	pg_atomic_write_u64(&lg_shared->contention->counts_from, now);
+	pg_atomic_write_u64(&lg_shared->contention->reset_at, now);
 }
 
-/*
- * When lifeguard.reset() was called last; 0 = never.
- */
-TimestampTz
-lg_contention_counts_from(void)
+/* When lifeguard.reset() was called last; 0 = never. */
+static TimestampTz
+last_reset(void)
 {
-	return (TimestampTz) pg_atomic_read_u64(&lg_shared->contention->counts_from);
+	return (TimestampTz) pg_atomic_read_u64(&lg_shared->contention->reset_at);
 }
 
 /*
@@ -205,20 +203,19 @@ lg_contention_is_current(uint64 number, TimestampTz now)
 	LgContention *contention = lg_shared->contention;
 
 	return contention->first != 0 && number >= contention->first &&
-		   contention->minute == minute_of(now) &&
-		   contention->reset_seen == lg_contention_counts_from();
+		   contention->minute == minute_of(now) && contention->reset_seen == last_reset();
 }
 
 /* Empty the index, unless it is this minute's. */
 static void
 begin_minute(LgContention *contention, TimestampTz now)
 {
-	TimestampTz counts_from = lg_contention_counts_from();
+	TimestampTz reset_at = last_reset();
 
-	if (contention->minute == minute_of(now) && contention->reset_seen == counts_from)
+	if (contention->minute == minute_of(now) && contention->reset_seen == reset_at)
 		return;
 	contention->minute = minute_of(now);
-	contention->reset_seen = counts_from;
+	contention->reset_seen = reset_at;
 	contention->first = 0;
 	memset(contention->n_keys, 0, sizeof(contention->n_keys));
 	memset(contention->places, 0, sizeof(contention->places));

@@ -81,7 +81,6 @@ extern void lg_contention_note_row(uint64 number, BlockNumber block, OffsetNumbe
 								   int64 charged);
 extern void lg_contention_note_duration(uint64 number, int64 duration, double weight);
 extern void lg_contention_reset(TimestampTz now);
-extern TimestampTz lg_contention_counts_from(void);
 extern uint64 lg_contention_folded(void);
 
 /* contention_rows.c */

@@ -38,7 +38,6 @@
 #include "shared.h"
 
 PG_FUNCTION_INFO_V1(pg_lifeguard_read_contention);
-PG_FUNCTION_INFO_V1(pg_lifeguard_read_contention_state);
 PG_FUNCTION_INFO_V1(pg_lifeguard_read_row_widths);
 
 #define MOST_ROWS 8 /* looked for in one call */
@@ -50,31 +49,6 @@ Datum
 pg_lifeguard_read_contention(PG_FUNCTION_ARGS)
 {
 	return lg_records_read(fcinfo, LG_CONTENTION);
-}
-
-/*
- * lifeguard.read_contention_state(): since when contention counts, and how many waits
- * were folded.  NULLs while pg_lifeguard is not preloaded.
- */
-Datum
-pg_lifeguard_read_contention_state(PG_FUNCTION_ARGS)
-{
-	LgRows rows;
-
-	lg_rows_begin(&rows, fcinfo);
-	lg_rows_begin_row(&rows);
-	if (lg_shared == NULL)
-	{
-		lg_rows_add_null(&rows);
-		lg_rows_add_null(&rows);
-	}
-	else
-	{
-		lg_rows_add_time(&rows, lg_contention_counts_from());
-		lg_rows_add_int8(&rows, (int64) lg_contention_folded());
-	}
-	lg_rows_end_row(&rows);
-	PG_RETURN_NULL();
 }
 
 /*

@@ -10,19 +10,15 @@
 
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
-#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h" /* get_database_name(), from 19 */
 #include "utils/numeric.h"
 
-#include "clock.h"
 #include "contention.h"
 #include "names.h"
-#include "relations.h"
 #include "rights.h"
 #include "texts.h"
-
-#define WAIT_FOR_NAME (5 * USECS_PER_SEC)
 
 /* NULL for NULL */
 static void
@@ -34,19 +30,6 @@ add_name(LgRows *rows, char *name)
 		lg_rows_add_null(rows);
 }
 
-static char *
-relation_name(const LgContendedLock *lock)
-{
-	LgAwaitedRow row = {
-		.databaseid = lock->databaseid, .relation = lock->relation, .uncertain = lock->uncertain};
-	char name[LG_RELATION_NAME];
-
-	if (!lock->uncertain && OidIsValid(lock->relation) &&
-		lg_names_find(lock->databaseid, lock->relation, name))
-		return lg_texts_to_local(name, lock->databaseid);
-	return lg_relations_name(&row);
-}
-
 /* datname, relation, relation_name, locktype, mode, held_mode */
 static void
 add_lock(LgRows *rows, const LgContendedLock *lock)
@@ -55,7 +38,8 @@ add_lock(LgRows *rows, const LgContendedLock *lock)
 
 	add_name(rows, OidIsValid(lock->databaseid) ? get_database_name(lock->databaseid) : NULL);
 	lg_rows_add_oid(rows, lock->relation);
-	lg_rows_add_text(rows, relation_name(lock));
+	lg_rows_add_text(rows,
+					 lock->uncertain ? "uncertain" : lg_names_of(lock->databaseid, lock->relation));
 	lg_rows_add_text(rows, lock->locktype <= LOCKTAG_LAST_TYPE ? LockTagTypeNames[lock->locktype]
 															   : "unknown");
 	lg_rows_add_text(rows, method ? GetLockmodeName(lock->lockmethod, lock->mode) : NULL);
@@ -161,11 +145,8 @@ bool
 lg_contention_is_ready(const void *data, TimestampTz now)
 {
 	const LgContentionRecord *record = data;
-	const LgContendedLock *lock = &record->lock;
-	char name[LG_RELATION_NAME];
 
-	return lock->uncertain || !OidIsValid(lock->relation) || !OidIsValid(lock->databaseid) ||
-		   lock->databaseid == MyDatabaseId ||
-		   lg_clock_age(record->created_at, now) >= WAIT_FOR_NAME ||
-		   lg_names_find(lock->databaseid, lock->relation, name);
+	return record->lock.uncertain ||
+		   lg_names_settled(record->lock.databaseid, record->lock.relation, record->created_at,
+							now);
 }

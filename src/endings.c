@@ -19,8 +19,10 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
+#include "utils/backend_status.h"
 #include "utils/elog.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
@@ -139,9 +141,31 @@ lg_endings_note_error(int sqlstate, LgOurs ours)
 	if (ends_session(sqlstate))
 	{
 		ending->session_at = now;
+		ending->session_statement = 0;
 		ending->session_sqlstate = sqlstate;
 		ending->session_ours = ours;
 	}
+	end_change(ending);
+}
+
+/*
+ * This session ends, while it still holds what it has: say when, unless the error
+ * has that ends it.  One that it was in an earlier state has not.
+ */
+void
+lg_endings_note_exit(void)
+{
+	LgEnding *ending = my_ending();
+
+	if (ending == NULL || MyBEEntry == NULL ||
+		(ending->pid == MyProcPid && ending->session_at >= MyBEEntry->st_state_start_timestamp))
+		return;
+	begin_change(ending);
+	ending->session_at = GetCurrentTimestamp();
+	ending->session_sqlstate = 0;
+	ending->session_ours = LG_NOT_OURS;
+	ending->session_statement =
+		MyBEEntry->st_xact_start_timestamp == 0 ? GetCurrentStatementStartTimestamp() : 0;
 	end_change(ending);
 }
 

@@ -22,7 +22,7 @@ typedef enum LgOurs
 /*
  * What the session in a connection slot has said last; written by that session
  * alone.  The second group tells of its last lock wait that ended in an error or
- * in a line of the server log, the third of an error that ends a session.
+ * in a line of the server log, the third of what ended the session.
  */
 typedef struct LgEnding
 {
@@ -35,15 +35,19 @@ typedef struct LgEnding
 	int sqlstate;			/* of the error that ended it; 0 = it was granted */
 	uint8 ours;				/* LgOurs */
 
-	TimestampTz session_at; /* when that error was raised; 0 = none was */
-	int session_sqlstate;
-	uint8 session_ours; /* LgOurs */
+	TimestampTz session_at; /* when it began to end; 0 = not yet, or another session did */
+	int session_sqlstate;	/* of the error that ended it; 0 = its client did */
+	uint8 session_ours;		/* LgOurs */
+
+	/* When its last statement began, if its client left when no transaction was open; else 0. */
+	TimestampTz session_statement;
 } LgEnding;
 
 struct ErrorData;
 
 extern Size lg_endings_size(void);
 extern void lg_endings_note_error(int sqlstate, LgOurs ours);
+extern void lg_endings_note_exit(void);
 extern void lg_endings_note_log(const struct ErrorData *error);
 extern bool lg_endings_of(int slot, int pid, LgEnding *ending);
 

@@ -30,10 +30,12 @@
 /*
  * Ask the postmaster for a worker in that database, which runs a function of
  * this library with the database's OID as its argument.  Returns false if no
- * worker slot is free.  The caller is told by its latch when it starts and ends.
+ * worker slot is free; the log says so once, until one is, and what does not
+ * happen meanwhile.  The caller is told by its latch when it starts and ends.
  */
 bool
-lg_errand_send(LgErrand *errand, const char *function, const char *name, Oid databaseid, int64 now)
+lg_errand_send(LgErrand *errand, const char *function, const char *role, const char *meanwhile,
+			   Oid databaseid, int64 now)
 {
 	BackgroundWorker worker;
 	MemoryContext caller;
@@ -48,8 +50,8 @@ lg_errand_send(LgErrand *errand, const char *function, const char *name, Oid dat
 	worker.bgw_notify_pid = MyProcPid;
 	strlcpy(worker.bgw_library_name, "pg_lifeguard", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, function, sizeof(worker.bgw_function_name));
-	strlcpy(worker.bgw_name, name, BGW_MAXLEN);
-	strlcpy(worker.bgw_type, name, BGW_MAXLEN);
+	snprintf(worker.bgw_name, BGW_MAXLEN, "pg_lifeguard %s", role);
+	strlcpy(worker.bgw_type, worker.bgw_name, BGW_MAXLEN);
 
 	caller = MemoryContextSwitchTo(TopMemoryContext);
 	sent = RegisterDynamicBackgroundWorker(&worker, &errand->handle);
@@ -57,8 +59,14 @@ lg_errand_send(LgErrand *errand, const char *function, const char *name, Oid dat
 	if (!sent)
 	{
 		errand->handle = NULL;
+		if (!errand->said_no_slot)
+			ereport(LOG,
+					(errmsg("could not start the %s of pg_lifeguard: %s", role, LG_NO_WORKER_SLOT),
+					 errhint("Raise \"max_worker_processes\". Until then %s.", meanwhile)));
+		errand->said_no_slot = true;
 		return false;
 	}
+	errand->said_no_slot = false;
 	errand->told_to_end = false;
 	errand->sent_at = now;
 	return true;

@@ -355,6 +355,7 @@ static void
 stop_listening(int code, Datum arg)
 {
 	my_note()->handler_pid = 0;
+	lg_endings_note_exit();
 }
 
 /*

@@ -25,7 +25,6 @@
 #include "compat.h"
 #include "contention.h"
 #include "horizon.h"
-#include "ledger.h"
 #include "lock_edges.h"
 #include "lock_graph.h"
 #include "lock_roots.h"
@@ -345,12 +344,19 @@ add_keeper_columns(LgRows *rows, const LgKeeperNews *keeper)
 {
 	LgPolicySet set;
 	const char *problem;
-	int64 lost;
+	int unflushed[2] = {0}; /* of the ledger, and of the histories */
+	uint64 lost[2] = {0};
 
 	lg_policies_describe(&set);
-	LWLockAcquire(lg_shared->ledger_lock, LW_SHARED);
-	lost = lg_shared->ledger_lost;
-	LWLockRelease(lg_shared->ledger_lock);
+	for (int kind = 0; kind < LG_RECORD_KINDS; kind++)
+	{
+		int of_kind;
+		uint64 lost_of_kind;
+
+		lg_records_count(kind, &of_kind, &lost_of_kind);
+		unflushed[kind != LG_LEDGER] += of_kind;
+		lost[kind != LG_LEDGER] += lost_of_kind;
+	}
 	problem = keeper->problem[0] != '\0' ? keeper->problem : set.problem;
 
 	lg_rows_add_time(rows, keeper->last_run);
@@ -360,8 +366,11 @@ add_keeper_columns(LgRows *rows, const LgKeeperNews *keeper)
 	lg_rows_add_int(rows, set.n);
 	lg_rows_add_time(rows, set.published_at);
 	lg_rows_add_time(rows, set.read_at);
-	lg_rows_add_int(rows, lg_ledger_unflushed());
-	lg_rows_add_int8(rows, lost);
+	for (int i = 0; i < 2; i++)
+	{
+		lg_rows_add_int(rows, unflushed[i]);
+		lg_rows_add_int8(rows, (int64) lost[i]);
+	}
 }
 
 /*
@@ -380,7 +389,7 @@ pg_lifeguard_read_status(PG_FUNCTION_ARGS)
 	{
 		lg_rows_add_text(&rows, "not loaded");
 		lg_rows_add_text(&rows, LG_VERSION);
-		for (int i = 0; i < 33; i++)
+		for (int i = 0; i < 36; i++)
 			lg_rows_add_null(&rows);
 		lg_rows_end_row(&rows);
 		PG_RETURN_NULL();
@@ -416,6 +425,7 @@ pg_lifeguard_read_status(PG_FUNCTION_ARGS)
 	lg_rows_add_span(&rows, copy.gauges.longest_wait);
 	lg_rows_add_int8(&rows, copy.size);
 	lg_rows_add_int8(&rows, copy.beat.waits_cut_off);
+	lg_rows_add_int8(&rows, (int64) lg_contention_folded());
 	lg_rows_add_time(&rows, copy.reset_at);
 	add_keeper_columns(&rows, &copy.keeper);
 	lg_rows_end_row(&rows);

@@ -31,6 +31,7 @@
 #include "utils/numeric.h"
 
 #include "clock.h"
+#include "compat.h"
 #include "endings.h"
 #include "horizon.h"
 #include "idle_episodes.h"
@@ -340,15 +341,19 @@ age_to_open(void)
 /* --- the end --------------------------------------------------------------------- */
 
 /*
- * So many reports at most, if only one statement has begun since the pause: with two
- * there would be more.  A query id, where there is one, is one more.  Each counts two.
+ * Has only one statement begun since the pause?  Each is at least three reports: that
+ * it runs, one about its query id or that it runs on, and that the session is idle;
+ * the end of a transaction is one more.  So it is certain while there are fewer than
+ * two statements would have made.  A plain COMMIT or ROLLBACK is five or six; other
+ * statements may have more to say, and then are not taken for certain.  A message
+ * without any statement is not thought of.
  */
 static bool
-one_statement_at_most(const IdleEpisode *episode, const LgSession *session, int reports)
+one_statement(const IdleEpisode *episode, const LgSession *session, int reports)
 {
-	uint32 changes = (uint32) session->changes - (uint32) episode->changes;
+	uint32 changes = (uint32) session->changes - (uint32) episode->changes; /* two each */
 
-	return changes <= 2 * (uint32) (reports + (session->query_id != 0));
+	return changes <= 2 * (uint32) reports;
 }
 
 /* The session is there, and not in this pause any more. */
@@ -363,13 +368,18 @@ judge_next(const IdleEpisode *episode, const LgSession *session)
 	if (episode->xact_start != 0 && session->xact_start == episode->xact_start)
 	{
 		end.by = BY_STATEMENT;
-		end.exact = one_statement_at_most(episode, session, runs ? 1 : 2);
+		end.exact = one_statement(episode, session, runs ? 4 : 5);
+	}
+	else if (session->state == STATE_IDLEINTRANSACTION_ABORTED)
+	{
+		end.by = BY_STATEMENT; /* that failed, and with it the start of the transaction is gone */
+		end.exact = one_statement(episode, session, 6);
 	}
 	else
 	{
 		end.by = BY_END_OF_TRANSACTION;
-		if (session->xact_start == 0) /* begun, transaction over, idle */
-			end.exact = one_statement_at_most(episode, session, 3);
+		if (session->xact_start == 0)
+			end.exact = one_statement(episode, session, runs ? 5 : 6);
 		else
 			end.at = Min(end.at, session->xact_start);
 	}
@@ -377,27 +387,24 @@ judge_next(const IdleEpisode *episode, const LgSession *session)
 	return end;
 }
 
-/* Did we end it?  The newest ledger entries tell. */
-static bool
-is_in_ledger(const IdleEpisode *episode, End *end)
+/* Did we end it?  The newest ledger entries tell, should the session have said nothing. */
+static EndedBy
+look_into_ledger(const IdleEpisode *episode)
 {
 	LgLedgerEntry entry;
 	uint64 first;
 	uint64 last;
 
-	lg_ledger_bounds(&first, &last);
+	lg_records_bounds(LG_LEDGER, &first, &last);
 	for (uint64 number = last; number >= Max(first, 1) && last - number < LEDGER_LOOKED_AT;
 		 number--)
 	{
-		if (!lg_ledger_copy(number, &entry) || entry.pid != episode->pid ||
-			entry.backend_start != episode->backend_start || entry.at < episode->idle_start ||
-			(!lg_ledger_is_open(entry.outcome) && strncmp(entry.outcome, "terminated", 10) != 0))
-			continue;
-		end->at = entry.at;
-		end->by = entry.policy[0] != '\0' ? BY_POLICY : BY_HAND;
-		return true;
+		if (lg_ledger_copy(number, &entry) && entry.pid == episode->pid &&
+			entry.backend_start == episode->backend_start && entry.at >= episode->idle_start &&
+			(lg_ledger_is_open(entry.outcome) || strncmp(entry.outcome, "terminated", 10) == 0))
+			return entry.policy[0] != '\0' ? BY_POLICY : BY_HAND;
 	}
-	return false;
+	return BY_GOING;
 }
 
 /* The process is gone. */
@@ -407,20 +414,28 @@ judge_gone(const IdleEpisode *episode, int slot)
 	End end = {.by = BY_GOING};
 	LgEnding ending;
 
-	if (lg_endings_of(slot, episode->pid, &ending) && ending.at >= episode->idle_start)
+	if (lg_endings_of(slot, episode->pid, &ending) && ending.session_at >= episode->idle_start)
 	{
-		end.at = ending.at;
+		end.at = ending.session_at;
 		end.exact = true;
-		if (ending.ours != 0)
-			end.by = ending.ours == 1 ? BY_POLICY : BY_HAND;
-		else if (ending.sqlstate == ERRCODE_IDLE_IN_TRANSACTION_SESSION_TIMEOUT ||
-				 ending.sqlstate == MAKE_SQLSTATE('2', '5', 'P', '0', '4'))
-			end.by = BY_TIMEOUT; /* the second: transaction_timeout, of 17 */
-		else if (ending.sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE)
-			end.by = BY_CANCEL; /* in the way of recovery */
+		if (ending.session_ours == LG_OURS_BY_POLICY)
+			end.by = BY_POLICY;
+		else if (ending.session_ours == LG_OURS_BY_HAND)
+			end.by = BY_HAND;
+		else if (ending.session_sqlstate == ERRCODE_IDLE_IN_TRANSACTION_SESSION_TIMEOUT ||
+				 ending.session_sqlstate == LG_ERRCODE_TRANSACTION_TIMEOUT)
+			end.by = BY_TIMEOUT;
+		else if (ending.session_sqlstate == ERRCODE_T_R_SERIALIZATION_FAILURE)
+			end.by = BY_CANCEL; /* it stood in the way of recovery */
+		else if (ending.session_statement > episode->idle_start)
+		{
+			/* between two passes it has ended its transaction and then left */
+			end = (End){
+				.at = ending.session_statement, .at_latest = true, .by = BY_END_OF_TRANSACTION};
+		}
 	}
-	else
-		(void) is_in_ledger(episode, &end);
+	if (end.by == BY_GOING)
+		end.by = look_into_ledger(episode);
 	return end;
 }
 
@@ -608,7 +623,11 @@ lg_idle_episodes_consider(LgMemory *memory, const LgSession *session)
 	open_episode(room, episode, session, age);
 }
 
-/* What those whom it blocks have waited since they were last charged, within the pause. */
+/*
+ * What those whom it blocks have waited since they were last charged, within the
+ * pause.  When the clock has been set back, all that is known of them is that they
+ * were there.
+ */
 static int64
 waited_since(const LgLockGraph *graph, const IdleEpisode *episode, const int *blocked, int n)
 {
@@ -618,10 +637,14 @@ waited_since(const LgLockGraph *graph, const IdleEpisode *episode, const int *bl
 	for (int i = 0; i < n; i++)
 	{
 		TimestampTz start = graph->nodes[blocked[i]].wait_start;
+		TimestampTz since = Max(start, from);
 
 		if (start == 0 && episode->charged_until == 0)
 			continue;
-		sum += Min(lg_clock_age(Max(start, from), graph->read_at), episode->gap);
+		if (since <= graph->read_at + CLOCK_TOLERANCE)
+			sum += Min(lg_clock_age(since, graph->read_at), episode->gap);
+		else if (episode->charged_until != 0)
+			sum += episode->gap;
 	}
 	return sum;
 }

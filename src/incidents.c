@@ -28,7 +28,6 @@
 
 #include "incidents.h"
 #include "ledger.h"
-#include "relations.h"
 #include "settings.h"
 #include "shared.h"
 #include "texts.h"
@@ -274,7 +273,7 @@ look_for_relief(LgIncidents *incidents, TimestampTz now)
 	uint64 last;
 	LgLedgerEntry entry;
 
-	lg_ledger_bounds(&first, &last);
+	lg_records_bounds(LG_LEDGER, &first, &last);
 	for (uint64 number = last, n = 0; number >= first && number > 0 && n < ENTRIES_TO_ASK;
 		 number--, n++)
 	{
@@ -296,8 +295,10 @@ write_record(LgIncidents *incidents, int64 mono)
 	LgIncident *now = &incidents->now;
 	LgIncident *place;
 
-	if (OidIsValid(now->first.relation) && now->first.relation_name[0] == '\0')
-		(void) lg_names_find(now->first.databaseid, now->first.relation, now->first.relation_name);
+	/* the name stays with the record: the relation may be dropped, or make room for others */
+	if (OidIsValid(now->first.relation) && now->first.relation_name[0] == '\0' &&
+		!lg_names_find(now->first.databaseid, now->first.relation, now->first.relation_name))
+		lg_names_want(now->first.databaseid, now->first.relation);
 
 	place = lg_records_begin_change(LG_INCIDENTS, incidents->number, true);
 	if (place != NULL)
@@ -447,15 +448,10 @@ add_causes(LgRows *rows, int causes)
 static void
 add_relation_name(LgRows *rows, const LgFirstCause *cause)
 {
-	LgAwaitedRow row = {.relation = cause->relation, .databaseid = cause->databaseid};
-	char name[LG_RELATION_NAME];
-
 	if (cause->relation_name[0] != '\0')
 		lg_rows_add_text(rows, lg_texts_to_local(cause->relation_name, cause->databaseid));
-	else if (OidIsValid(cause->relation) && lg_names_find(cause->databaseid, cause->relation, name))
-		lg_rows_add_text(rows, lg_texts_to_local(name, cause->databaseid));
 	else
-		lg_rows_add_text(rows, lg_relations_name(&row));
+		lg_rows_add_text(rows, lg_names_of(cause->databaseid, cause->relation));
 }
 
 static void

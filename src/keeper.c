@@ -35,20 +35,22 @@
 #include "compat.h"
 #include "errand.h"
 #include "keeper.h"
-#include "ledger.h"
-#include "ledger_file.h"
-#include "ledger_table.h"
+#include "ledger_notify.h"
 #include "members.h"
 #include "policies.h"
 #include "policy_table.h"
+#include "record_file.h"
 #include "record_tables.h"
+#include "retention.h"
 #include "settings.h"
 #include "shared.h"
 
 #define LONGEST_ABSENCE (10 * USECS_PER_SEC) /* after failures, as long as there is work */
 #define RETRY_INTERVAL (1 * USECS_PER_SEC)	 /* when it could not be sent */
 #define POLL_INTERVAL (10 * USECS_PER_SEC)	 /* where nothing tells of changes */
-#define PURGE_INTERVAL (USECS_PER_HOUR)		 /* between two rounds of retention */
+#define PURGE_INTERVAL (USECS_PER_HOUR)		 /* between two rounds of retention by age */
+#define MEASURE_INTERVAL (USECS_PER_MINUTE)	 /* of a table that is written to */
+#define MEASURE_ROWS 1000					 /* the same, when it is written to fast */
 #define NEVER PG_INT64_MAX
 
 /* Count a failure, and say what it was. */
@@ -57,6 +59,7 @@ note_failure(const char *problem)
 {
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_shared->keeper.failures++;
+	lg_shared->keeper.setbacks++;
 	strlcpy(lg_shared->keeper.problem, problem, LG_PROBLEM_SIZE);
 	LWLockRelease(lg_shared->lock);
 }
@@ -72,6 +75,17 @@ read_news(void)
 	return news;
 }
 
+/* How long to wait after so many failures in a row. */
+static int64
+pause_after(int failures)
+{
+	int64 pause = LG_SHORTEST_ABSENCE;
+
+	for (int i = 0; i < failures && pause < LONGEST_ABSENCE; i++)
+		pause *= 2;
+	return Min(pause, LONGEST_ABSENCE);
+}
+
 /* ------------------------------------------------------------------------
  * In the collector: when to send a keeper
  * ------------------------------------------------------------------------
@@ -83,12 +97,10 @@ typedef struct Errand
 	LgErrand worker;
 	int64 ended_at;
 	int64 not_before;	   /* after a failure to send it */
-	int64 unflushed_since; /* 0 = all is in the table */
+	int64 unflushed_since; /* 0 = nothing is to be written now */
 	int failures_in_a_row;
-	uint64 failures_before; /* news when it was sent */
+	uint64 setbacks_before; /* news when it was sent */
 	uint64 runs_before;
-	TimestampTz flush_before;
-	bool said_no_slot;
 	char home[NAMEDATALEN]; /* where it was sent */
 } Errand;
 
@@ -100,12 +112,9 @@ judge_end(int64 now)
 {
 	LgKeeperNews news = read_news();
 
-	/* where the extension is missing, say, entries would have us send one after the other */
-	bool wrote_nothing = errand.unflushed_since != 0 && news.last_flush == errand.flush_before;
-
 	if (news.runs == errand.runs_before)
 		note_failure("the keeper did not start; the server log says why");
-	if (news.runs == errand.runs_before || news.failures != errand.failures_before || wrote_nothing)
+	if (news.runs == errand.runs_before || news.setbacks != errand.setbacks_before)
 		errand.failures_in_a_row++;
 	else
 		errand.failures_in_a_row = 0;
@@ -133,15 +142,38 @@ is_under_way(int64 now)
 	return false;
 }
 
-/* Since when has a ledger entry or a record been waiting for its table?  0 = none is. */
-static int64
-unflushed_since(int64 now)
+/* Are records of that kind to be written? */
+static bool
+has_unflushed(LgRecordKind kind)
 {
-	if (RecoveryInProgress() || lg_ledger_unflushed() + lg_records_unflushed() == 0)
+	int unflushed;
+	uint64 lost;
+
+	lg_records_count(kind, &unflushed, &lost);
+	return unflushed > 0 && lg_records_type(kind)->n_columns > 0;
+}
+
+/* When records are to be written; NEVER if there are none. */
+static int64
+flush_due(const LgKeeperNews *news, int64 now)
+{
+	int64 retry = NEVER;
+	bool any = false;
+
+	for (int kind = 0; kind < LG_RECORD_KINDS && !RecoveryInProgress(); kind++)
+	{
+		if (!has_unflushed(kind))
+			continue;
+		if (news->tables[kind].retry_at > now)
+			retry = Min(retry, news->tables[kind].retry_at);
+		else
+			any = true;
+	}
+	if (!any)
 		errand.unflushed_since = 0;
 	else if (errand.unflushed_since == 0)
 		errand.unflushed_since = now;
-	return errand.unflushed_since;
+	return any ? Min(retry, errand.unflushed_since + lg_flush_interval * LG_USECS_PER_MSEC) : retry;
 }
 
 /* Must we look from time to time, because nothing would tell us of a change? */
@@ -159,24 +191,33 @@ must_poll(void)
 	return head.n > 0 || head.problem[0] != '\0' || max_prepared_xacts > 0 || RecoveryInProgress();
 }
 
+/* When a table has to be looked through for rows that are too old; NEVER if it has not. */
+static int64
+purge_due(const LgKeeperNews *news, LgRecordKind kind)
+{
+	const LgTableNews *table = &news->tables[kind];
+	int days = lg_retention_days(lg_records_type(kind));
+
+	if (days == 0 || lg_records_type(kind)->n_columns == 0)
+		return NEVER;
+	return Max(table->retry_at, table->purged_days == days ? table->purged_at + PURGE_INTERVAL : 0);
+}
+
 /* When a keeper is wanted; NEVER if it is not. */
 static int64
 wanted_at(int64 now)
 {
-	int64 wanted = NEVER;
-	int64 unflushed = unflushed_since(now);
 	LgKeeperNews news = read_news();
+	int64 wanted = flush_due(&news, now);
 
 	if (errand.worker.sent_at == 0 ||
 		pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN ||
 		strcmp(errand.home, lg_settings_home_database()) != 0)
 		return now;
-	if (unflushed != 0)
-		wanted = unflushed + lg_flush_interval * LG_USECS_PER_MSEC;
 	if (must_poll())
 		wanted = Min(wanted, errand.worker.sent_at + POLL_INTERVAL);
-	if (lg_ledger_retention > 0 && !RecoveryInProgress())
-		wanted = Min(wanted, news.last_purge + PURGE_INTERVAL);
+	for (int kind = 0; kind < LG_RECORD_KINDS && !RecoveryInProgress(); kind++)
+		wanted = Min(wanted, purge_due(&news, kind));
 	return wanted;
 }
 
@@ -184,13 +225,9 @@ wanted_at(int64 now)
 static int64
 may_be_sent_at(void)
 {
-	int64 absence = LG_SHORTEST_ABSENCE;
-
-	for (int i = 0; i < errand.failures_in_a_row && absence < LONGEST_ABSENCE; i++)
-		absence *= 2;
 	if (errand.ended_at == 0)
 		return errand.not_before;
-	return Max(errand.ended_at + Min(absence, LONGEST_ABSENCE), errand.not_before);
+	return Max(errand.ended_at + pause_after(errand.failures_in_a_row), errand.not_before);
 }
 
 /* Where to send a keeper; InvalidOid if it cannot be sent, which is noted. */
@@ -237,22 +274,15 @@ send_keeper(Oid home, const char *name, LgTime now)
 {
 	LgKeeperNews news = read_news();
 
-	if (!lg_errand_send(&errand.worker, "lg_keeper_main", "pg_lifeguard keeper", home, now.mono))
+	if (!lg_errand_send(&errand.worker, "lg_keeper_main", "keeper",
+						"policies are not read and ledger entries stay in memory", home, now.mono))
 	{
 		errand.not_before = now.mono + RETRY_INTERVAL;
-		note_failure("no background worker slot is free");
-		if (!errand.said_no_slot)
-			ereport(LOG, (errmsg("could not start the keeper of pg_lifeguard: no background worker "
-								 "slot is free"),
-						  errhint("Raise \"max_worker_processes\". Until then policies are not "
-								  "read and ledger entries stay in memory.")));
-		errand.said_no_slot = true;
+		note_failure(LG_NO_WORKER_SLOT);
 		return;
 	}
-	errand.said_no_slot = false;
-	errand.failures_before = news.failures;
+	errand.setbacks_before = news.setbacks;
 	errand.runs_before = news.runs;
-	errand.flush_before = news.last_flush;
 	strlcpy(errand.home, name, NAMEDATALEN);
 }
 
@@ -334,6 +364,8 @@ typedef struct Stay
 {
 	int64 began;
 	bool has_extension;
+	bool setback;				   /* something went wrong that concerns more than one table */
+	bool left_alone;			   /* a table that had a problem before was not tried again yet */
 	char problem[LG_PROBLEM_SIZE]; /* the first one; empty = none */
 } Stay;
 
@@ -409,6 +441,7 @@ do_job(Stay *stay, const char *doing, Job job, void *arg)
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_shared->keeper.failures++;
 	LWLockRelease(lg_shared->lock);
+	stay->setback = true;
 	if (stay->problem[0] == '\0')
 		strlcpy(stay->problem, problem, LG_PROBLEM_SIZE);
 	return problem;
@@ -461,106 +494,217 @@ bring_policies(Stay *stay)
 										  LG_POLICIES_KNOWN);
 }
 
-static void
-write_entries(Oid extension, void *arg)
+static LgTableNews *
+table_news(LgRecordKind kind)
 {
-	lg_ledger_table_write(extension, (LgLedgerBatch *) arg);
+	return &lg_shared->keeper.tables[kind];
 }
 
-static void
-send_notifications(Oid extension, void *arg)
+/*
+ * Do a job that concerns the table of one kind.  Returns false if it could not be
+ * done: then that table is left alone for a while, and no other.
+ */
+static bool
+do_table_job(Stay *stay, LgRecordKind kind, const char *doing, Job job, void *arg)
 {
-	lg_ledger_table_notify(extension, (LgLedgerBatch *) arg);
-}
+	LgTableNews *news = table_news(kind);
+	bool setback = stay->setback;
 
-static void
-note_flush(void)
-{
+	if (do_job(stay, doing, job, arg) == NULL)
+		return stay->has_extension;
+	stay->setback = setback;
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-	lg_shared->keeper.last_flush = GetCurrentTimestamp();
+	news->retry_at = lg_clock_read(CLOCK_MONOTONIC) + pause_after(++news->failures);
 	LWLockRelease(lg_shared->lock);
-}
-
-/* Ledger entries out, and NOTIFY about them; each batch counts once it is committed. */
-static void
-bring_entries(Stay *stay)
-{
-	LgLedgerBatch *batch = lg_ledger_table_new_batch();
-
-	while (lg_ledger_unflushed() > 0 && time_is_left(stay))
-	{
-		if (do_job(stay, "writing ledger entries", write_entries, batch) != NULL || batch->n == 0)
-			break;
-		for (int i = 0; i < batch->n; i++)
-			lg_ledger_mark_flushed(batch->numbers[i], batch->entries[i].revision, !lg_notify);
-		note_flush();
-	}
-	if (lg_ledger_unflushed() == 0)
-		lg_ledger_file_remove();
-	while (lg_notify && time_is_left(stay))
-	{
-		if (do_job(stay, "sending notifications", send_notifications, batch) != NULL ||
-			batch->n == 0)
-			break;
-		for (int i = 0; i < batch->n; i++)
-			lg_ledger_mark_flushed(batch->numbers[i], batch->entries[i].revision, true);
-	}
+	return false;
 }
 
 static void
 write_records(Oid extension, void *arg)
 {
-	lg_record_tables_write(extension, (LgRecordBatch *) arg);
+	LgRecordBatch *batch = arg;
+
+	batch->n = 0;
+	if (read_news().tables[batch->kind].full)
+		ereport(ERROR,
+				(errcode(ERRCODE_DISK_FULL),
+				 errmsg("table \"lifeguard.%s\" is full: its deleted rows cannot be removed",
+						lg_records_type(batch->kind)->table),
+				 errhint("Look for transactions that are open for long, and for autovacuum.")));
+	lg_record_tables_write(extension, batch);
 }
 
-/* Records out, of each kind; what goes wrong with one does not keep the others back. */
+/* Records of a kind out; each batch counts once it is committed. */
+static void
+bring_kind(Stay *stay, LgRecordBatch *batch)
+{
+	batch->next = 0;
+	while (time_is_left(stay) &&
+		   do_table_job(stay, batch->kind, "writing records", write_records, batch) && batch->n > 0)
+	{
+		for (int i = 0; i < batch->n; i++)
+		{
+			uint32 revision = lg_record_tables_get(batch, i)->revision;
+
+			lg_records_mark_flushed(batch->kind, batch->numbers[i], revision);
+			if (batch->kind == LG_LEDGER && !lg_notify)
+				lg_ledger_mark_notified(batch->numbers[i], revision);
+		}
+		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+		table_news(batch->kind)->written += batch->n;
+		table_news(batch->kind)->failures = 0;
+		lg_shared->keeper.last_flush = GetCurrentTimestamp();
+		LWLockRelease(lg_shared->lock);
+	}
+}
+
+/* A table, and what is to be done to it or found out. */
+typedef struct Purge
+{
+	LgRecordKind kind;
+	const LgRecordType *type;
+	TimestampTz before;
+	int64 most;
+	int64 deleted;
+	LgTableSize size;
+} Purge;
+
+static void
+measure(Oid extension, void *arg)
+{
+	Purge *purge = arg;
+
+	purge->size = lg_retention_measure(extension, purge->type);
+}
+
+static void
+purge_some(Oid extension, void *arg)
+{
+	Purge *purge = arg;
+
+	purge->deleted = lg_retention_delete(extension, purge->type, purge->before, purge->most);
+}
+
+/* Delete rows in small batches.  Returns whether all that were meant are gone, or locked. */
+static bool
+purge_all(Stay *stay, Purge *purge)
+{
+	do
+	{
+		if (!time_is_left(stay) ||
+			!do_table_job(stay, purge->kind, "deleting old rows", purge_some, purge))
+			return false;
+		purge->most -= purge->deleted;
+	} while (purge->deleted == LG_PURGE_SIZE && purge->most > 0);
+	return true;
+}
+
+/* Has that been written to a table after which its size has to be looked at? */
+static bool
+must_measure(const LgTableNews *news)
+{
+	int64 age = lg_clock_read(CLOCK_MONOTONIC) - news->measured_at;
+
+	return news->full || news->written >= MEASURE_ROWS ||
+		   (news->written > 0 && (age > MEASURE_INTERVAL || news->measured_at == 0));
+}
+
+/* Keep a table within its size. */
+static void
+limit_size(Stay *stay, LgRecordKind kind)
+{
+	LgTableNews news = read_news().tables[kind];
+	Purge purge = {.kind = kind, .type = lg_records_type(kind), .before = DT_NOEND};
+	bool done;
+
+	if (lg_retention_limit(purge.type) == 0 && !news.full)
+		return;
+	if (!must_measure(&news) || !time_is_left(stay) ||
+		!do_table_job(stay, kind, "measuring a table", measure, &purge))
+		return;
+	purge.most = purge.size.excess;
+	done = purge.most == 0 || purge_all(stay, &purge);
+
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	if (done)
+	{
+		table_news(kind)->measured_at = lg_clock_read(CLOCK_MONOTONIC);
+		table_news(kind)->written = 0;
+	}
+	if (news.full && !purge.size.full)
+		table_news(kind)->retry_at = 0;
+	table_news(kind)->full = purge.size.full;
+	LWLockRelease(lg_shared->lock);
+}
+
+/*
+ * Records out: the ledger first, then the histories, each of which is the first
+ * once.  What goes wrong with one does not keep the others back.
+ */
 static void
 bring_records(Stay *stay)
 {
 	LgRecordBatch *batch = lg_record_tables_new_batch();
-	int turn = (int) (read_news().runs % LG_RECORD_KINDS); /* each is the first one once */
+	LgKeeperNews news = read_news();
+	int turn = (int) (news.runs % LG_RECORD_KINDS);
 
-	for (int i = 0; i < LG_RECORD_KINDS && lg_records_unflushed() > 0; i++)
+	for (int i = -1; i < LG_RECORD_KINDS; i++)
 	{
-		batch->kind = (turn + i) % LG_RECORD_KINDS;
-		batch->next = 0;
-		if (lg_records_type(batch->kind)->n_columns == 0)
+		batch->kind = i < 0 ? LG_LEDGER : (turn + i) % LG_RECORD_KINDS;
+		if (!has_unflushed(batch->kind))
 			continue;
-		while (time_is_left(stay) &&
-			   do_job(stay, "writing records", write_records, batch) == NULL && batch->n > 0)
+		if (news.tables[batch->kind].retry_at > stay->began)
 		{
-			for (int j = 0; j < batch->n; j++)
-				lg_records_mark_flushed(batch->kind, batch->numbers[j],
-										lg_record_tables_get(batch, j)->revision);
-			note_flush();
+			stay->left_alone = true;
+			continue;
 		}
+		bring_kind(stay, batch);
+		limit_size(stay, batch->kind);
 	}
+	if (lg_records_unflushed() == 0)
+		lg_record_file_remove();
 }
 
 static void
-purge(Oid extension, void *arg)
+send_some(Oid extension, void *arg)
 {
-	*(bool *) arg = lg_ledger_table_purge(extension, GetCurrentTimestamp());
+	lg_ledger_notify(extension, (LgNotifyBatch *) arg);
 }
 
-/* What is older than pg_lifeguard.ledger_retention goes, once an hour. */
+/* NOTIFY about ledger entries that are in their table. */
+static void
+send_notifications(Stay *stay)
+{
+	LgNotifyBatch batch;
+
+	while (lg_notify && time_is_left(stay))
+	{
+		if (do_job(stay, "sending notifications", send_some, &batch) != NULL || batch.n == 0)
+			break;
+		for (int i = 0; i < batch.n; i++)
+			lg_ledger_mark_notified(batch.numbers[i], batch.revisions[i]);
+	}
+}
+
+/* What is older than its retention goes, once an hour. */
 static void
 apply_retention(Stay *stay)
 {
-	bool more = true;
+	LgKeeperNews news = read_news();
 
-	if (lg_ledger_retention == 0 ||
-		lg_clock_read(CLOCK_MONOTONIC) < read_news().last_purge + PURGE_INTERVAL)
-		return;
-	while (more && stay->has_extension)
+	for (int kind = 0; kind < LG_RECORD_KINDS && stay->has_extension; kind++)
 	{
-		if (!time_is_left(stay) ||
-			do_job(stay, "deleting old ledger entries", purge, &more) != NULL)
-			return;
+		Purge purge = {.kind = kind, .type = lg_records_type(kind), .most = PG_INT64_MAX};
+		int days = lg_retention_days(purge.type);
+
+		purge.before = GetCurrentTimestamp() - days * USECS_PER_DAY;
+		if (purge_due(&news, kind) > lg_clock_read(CLOCK_MONOTONIC) || !purge_all(stay, &purge))
+			continue;
+		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+		table_news(kind)->purged_at = lg_clock_read(CLOCK_MONOTONIC);
+		table_news(kind)->purged_days = days;
+		LWLockRelease(lg_shared->lock);
 	}
-	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-	lg_shared->keeper.last_purge = lg_clock_read(CLOCK_MONOTONIC);
-	LWLockRelease(lg_shared->lock);
 }
 
 /* Say that we have arrived, or, at the end, what is wrong. */
@@ -571,10 +715,11 @@ tell(const Stay *stay, bool done)
 	TimestampTz now = GetCurrentTimestamp();
 
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-	if (done)
-		strlcpy(news->problem, stay->problem, LG_PROBLEM_SIZE);
-	else
+	if (!done)
 		news->last_run = now;
+	else if (stay->problem[0] != '\0' || !stay->left_alone)
+		strlcpy(news->problem, stay->problem, LG_PROBLEM_SIZE);
+	news->setbacks += done && stay->setback;
 	LWLockRelease(lg_shared->lock);
 }
 
@@ -604,12 +749,15 @@ lg_keeper_main(Datum arg)
 	{
 		if (stay.has_extension)
 		{
-			bring_entries(&stay);
 			bring_records(&stay);
+			send_notifications(&stay);
 		}
 		apply_retention(&stay);
 	}
 	disable_timeout(STATEMENT_TIMEOUT, false);
+
+	/* or records would have one sent after the other */
+	stay.setback |= !stay.has_extension && lg_records_unflushed() > 0;
 	tell(&stay, true);
 	proc_exit(0);
 }

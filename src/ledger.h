@@ -9,27 +9,23 @@
 #include "datatype/timestamp.h"
 #include "libpq/pqcomm.h"
 
+#include "records.h"
+
 #define LG_LEDGER_PIDS 32
 #define LG_LEDGER_QUERY 1024
 #define LG_LEDGER_REASON 513
 #define LG_LEDGER_GID 200
-#define LG_LEDGER_RELATION (2 * NAMEDATALEN + 8)
 #define LG_OUTCOME_SIZE 96
 #define LG_OUTCOME_SIGNALLED "signalled" /* and nothing is known yet */
 #define LG_OUTCOME_ROLLING_BACK "rolling back"
 
 /*
- * One action; texts are clipped on a character.  The first group is the
- * ledger's own: lg_ledger_add() fills it in.  boot and number together tell an
- * entry from all others, those before a restart included.
+ * One action; texts are clipped on a character.
  */
 typedef struct LgLedgerEntry
 {
-	TimestampTz boot; /* lg_shared->created_at */
-	uint64 number;	  /* in the ring */
-	uint32 revision;  /* counts its changes, from 1 */
-	uint32 flushed;	  /* the revision last written to the table; 0 = none */
-	bool notified;	  /* its NOTIFY is out */
+	LgRecordHead head;
+	bool notified; /* its NOTIFY is out; lg_ledger_add() clears it */
 
 	TimestampTz at;
 	TimestampTz backend_start;
@@ -53,31 +49,24 @@ typedef struct LgLedgerEntry
 	char state[32];
 	char gid[LG_LEDGER_GID]; /* of a prepared transaction */
 	Oid relation;			 /* invalid: not known */
-	Oid relation_databaseid; /* where it is, and whose encoding its name has; invalid: shared */
-	char relation_name[LG_LEDGER_RELATION]; /* schema-qualified; empty: not resolved */
-	Oid databaseid;							/* whose encoding query has */
-	Oid writer_databaseid;					/* whose encoding policy and reason have */
+	Oid relation_databaseid; /* where it is; invalid: shared */
+	bool uncertain;			 /* some relation, but which is not certain */
+	Oid databaseid;			 /* whose encoding query has */
+	Oid writer_databaseid;	 /* whose encoding policy and reason have */
 	char query[LG_LEDGER_QUERY];
 	char signal[16];
 	char outcome[LG_OUTCOME_SIZE];
 	char reason[LG_LEDGER_REASON];
 } LgLedgerEntry;
 
-extern Size lg_ledger_size(void);
 extern bool lg_ledger_is_open(const char *outcome);
-extern uint64 lg_ledger_add(const LgLedgerEntry *entry);
+extern uint64 lg_ledger_add(LgLedgerEntry *entry);
 extern void lg_ledger_finish(uint64 number, const char *outcome, TimestampTz at, int waiters_freed);
 extern void lg_ledger_signalled(uint64 number, const char *signal);
 extern bool lg_ledger_replace(uint64 number, const LgLedgerEntry *now);
 extern void lg_ledger_repeat(uint64 number);
-extern void lg_ledger_name_relation(uint64 number, const char *name);
 extern bool lg_ledger_copy(uint64 number, LgLedgerEntry *entry);
-extern void lg_ledger_bounds(uint64 *first, uint64 *last);
-extern uint64 lg_ledger_next_unflushed(uint64 from, LgLedgerEntry *entry);
 extern uint64 lg_ledger_next_unnotified(uint64 from, LgLedgerEntry *entry);
-extern int lg_ledger_unflushed(void);
-extern void lg_ledger_restore(const LgLedgerEntry *entry);
-extern void lg_ledger_forget(void);
-extern void lg_ledger_mark_flushed(uint64 number, uint32 revision, bool notified);
+extern void lg_ledger_mark_notified(uint64 number, uint32 revision);
 
 #endif /* LG_LEDGER_H */

@@ -8,22 +8,22 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+
 #include "ledger_rows.h"
-#include "relations.h"
+#include "names.h"
+#include "rights.h"
+#include "settings.h"
 #include "texts.h"
 
 /*
- * The name of the relation: as recorded, or as this database's catalogs have
- * it; NULL if neither knows.
+ * The name of the relation, as far as it is known; else NULL.
  */
 char *
 lg_ledger_rows_relation_name(const LgLedgerEntry *entry)
 {
-	LgAwaitedRow row = {.relation = entry->relation, .databaseid = entry->relation_databaseid};
-
-	if (entry->relation_name[0] != '\0')
-		return lg_texts_to_local(entry->relation_name, entry->relation_databaseid);
-	return lg_relations_name(&row);
+	return entry->uncertain ? "uncertain"
+							: lg_names_of(entry->relation_databaseid, entry->relation);
 }
 
 /* A name; NULL for one that is not known, or that the server's own processes lack. */
@@ -36,15 +36,21 @@ add_name(LgRows *rows, const char *name)
 		lg_rows_add_null(rows);
 }
 
-/*
- * Add the ledger's columns, from "at" to "recorded_on", in the encoding of this
- * database.  Without may_see, those that pg_stat_activity hides are NULL.
- */
-void
-lg_ledger_rows_add(LgRows *rows, const LgLedgerEntry *entry, bool may_see)
+static int
+capacity(void)
 {
+	return lg_max_ledger;
+}
+
+/* The ledger's columns, in the encoding of this database. */
+static void
+add_row(LgRows *rows, const void *record, bool masked)
+{
+	const LgLedgerEntry *entry = record;
+	bool may_see = !masked || lg_rights_may_see(entry->userid);
 	char *query;
 
+	lg_rows_add_oid(rows, entry->userid);
 	lg_rows_add_time(rows, entry->at);
 	lg_rows_add_text(
 		rows, entry->policy[0] ? lg_texts_to_local(entry->policy, entry->writer_databaseid) : NULL);
@@ -88,3 +94,30 @@ lg_ledger_rows_add(LgRows *rows, const LgLedgerEntry *entry, bool may_see)
 							   : NULL);
 	lg_rows_add_text(rows, entry->on_standby ? "standby" : "primary");
 }
+
+/* Its relation's name comes soon, if it comes. */
+static bool
+ready(const void *record, TimestampTz now)
+{
+	const LgLedgerEntry *entry = record;
+
+	return lg_names_settled(entry->relation_databaseid, entry->relation, entry->at, now);
+}
+
+static const Oid types[] = {OIDOID,	 TIMESTAMPTZOID, TEXTOID, TEXTOID,		  TEXTOID, INT4OID,
+							TEXTOID, TIMESTAMPTZOID, NAMEOID, NAMEOID,		  TEXTOID, INETOID,
+							TEXTOID, INTERVALOID,	 INT4OID, INT4ARRAYOID,	  TEXTOID, TEXTOID,
+							TEXTOID, TEXTOID,		 TEXTOID, TIMESTAMPTZOID, INT4OID, INT4OID,
+							TEXTOID, TEXTOID};
+static const int unlimited = 0;
+
+const LgRecordType lg_ledger_type = {.table = "ledger_entries",
+									 .time = "at",
+									 .size = sizeof(LgLedgerEntry),
+									 .capacity = capacity,
+									 .n_columns = lengthof(types),
+									 .types = types,
+									 .add_row = add_row,
+									 .ready = ready,
+									 .retention = &lg_ledger_retention,
+									 .max_size = &unlimited};

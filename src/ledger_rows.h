@@ -7,9 +7,9 @@
 #define LG_LEDGER_ROWS_H
 
 #include "ledger.h"
-#include "rows.h"
+
+extern const LgRecordType lg_ledger_type;
 
 extern char *lg_ledger_rows_relation_name(const LgLedgerEntry *entry);
-extern void lg_ledger_rows_add(LgRows *rows, const LgLedgerEntry *entry, bool may_see);
 
 #endif /* LG_LEDGER_ROWS_H */

@@ -14,7 +14,7 @@
 /* The minute under way; written and read only by whoever makes a pass. */
 typedef struct LgLoad
 {
-	int n; /* events of this minute; the first is CPU */
+	int n; /* events of this minute */
 	uint32 events[LG_LOAD_EVENTS + 1];
 	int seen[LG_LOAD_EVENTS + 1];		/* active sessions of this pass */
 	int64 sums[LG_LOAD_EVENTS + 1];		/* session microseconds of the minute */

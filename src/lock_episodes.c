@@ -10,9 +10,14 @@
  * once.  Where the pool is full, a wait is only summed.
  *
  * Charges: each pass charges each waiter what it has waited since it was charged
- * last.  At its end it is charged the rest of its duration and, as an estimate for
- * those of its length that no pass came to see, what T exceeds it by: T, the time
- * between the two passes around its start.
+ * last, and its end whatever is left of its charge in all.  Be T the time between the
+ * two passes around its start.  Where its length is known well, the charge is the
+ * length or, if that is more, T: for those of its length that no pass came to see,
+ * and so estimated.  Where it is not, taking the middle of what it may be would
+ * charge waits about as long as T up to an eighth too much; instead the charge is T
+ * and, from the pass on at which it is as old as T, the time between each pass that
+ * sees it and the one before.  Either way waits of any length are charged their
+ * length on average, whatever the intervals are.
  *
  * The end lies between the last pass that saw the wait and the one that does not,
  * unless the session has said itself when it was and why (endings.c).  Lengths are
@@ -38,6 +43,7 @@
 #include "state.h"
 
 #define MOST_ROOTS 64 /* of a set, looked through for the one a wait had before */
+#define WELL_KNOWN 16 /* a length is, if it is so many times its precision */
 #define CLOCK_SLACK (1 * USECS_PER_SEC)
 
 /* A session with its texts, for whoever refers to it. */
@@ -60,6 +66,7 @@ typedef struct OpenWait
 	uint64 seen_in;	 /* the newest pass that has seen it */
 	int64 first_age; /* when it was first seen */
 	int64 interval;	 /* T: between the passes around its start, as far as it may be charged */
+	int64 sampled;	 /* what it is to be charged in all, as far as passes can tell */
 	uint64 contention;
 	int max_queue;
 	int waiter;
@@ -497,6 +504,24 @@ judge_end(const OpenWait *wait, int slot, int64 least, int64 most, LgLockWaitRec
 	}
 }
 
+/*
+ * Charge what is left of a wait that has lasted so long, the last that was seen of it
+ * being "least".  Returns how much of its charge exceeds its length.
+ */
+static int64
+charge_rest(LgMemory *memory, const OpenWait *wait, int64 least, int64 duration, int64 precision)
+{
+	bool known = precision == 0 || (least >= wait->interval && least >= WELL_KNOWN * precision);
+	int64 rest = (known ? Max(duration, wait->interval) : wait->sampled) - least;
+	int64 estimated = 0;
+
+	if (duration < wait->interval)
+		estimated = rest - Max(duration - least, 0);
+	estimated = Max(estimated, 0);
+	charge(memory, wait, Max(rest - estimated, 0), estimated, false);
+	return estimated;
+}
+
 /* A wait is over, and its place free. */
 static void
 forget(OpenWait *wait, int slot)
@@ -533,8 +558,7 @@ finish(LgMemory *memory, OpenWait *wait, int slot, LgTime now, TimestampTz begun
 	if (begun != 0)
 		most = Max(Min(most, begun - wait->wait_start), least);
 	judge_end(wait, slot, least, most, &record);
-	record.estimated = Max(wait->interval - record.duration, 0);
-	charge(memory, wait, Max(record.duration - least, 0), record.estimated, false);
+	record.estimated = charge_rest(memory, wait, least, record.duration, record.precision);
 	if (wait->contention != 0)
 		lg_contention_note_duration(wait->contention, record.duration,
 									Max(1.0, (double) wait->interval / Max(record.duration, 1)));
@@ -594,7 +618,7 @@ begin(Pass *pass, const LgLockWaiter *waiter)
 	wait->first_seen = wait->last_seen = now;
 	wait->seen_in = episodes->passes;
 	wait->first_age = age;
-	wait->interval = interval_around(pass, age);
+	wait->interval = wait->sampled = interval_around(pass, age);
 	wait->max_queue = pass->graph->locks[waiter->lock].n_waiters;
 	wait->root_slot = -1;
 	open_slots()[episodes->n_open++] = waiter->slot;
@@ -613,9 +637,12 @@ static void
 go_on(Pass *pass, OpenWait *wait, const LgLockWaiter *waiter)
 {
 	LgTime now = pass->memory->now;
+	int64 elapsed = now.mono - wait->last_seen.mono;
 
 	attribute(pass, wait, waiter, NULL);
-	charge(pass->memory, wait, now.mono - wait->last_seen.mono, 0, false);
+	charge(pass->memory, wait, elapsed, 0, false);
+	if (wait->first_age + (now.mono - wait->first_seen.mono) >= wait->interval)
+		wait->sampled += elapsed;
 	wait->max_queue = Max(wait->max_queue, pass->graph->locks[waiter->lock].n_waiters);
 	wait->last_seen = now;
 	wait->seen_in = lg_shared->lock_episodes->passes;

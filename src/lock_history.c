@@ -11,6 +11,7 @@
 #include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h" /* get_database_name(), from 19 */
 
 #include "lock_episodes.h"
 #include "names.h"
@@ -18,16 +19,14 @@
 #include "settings.h"
 #include "texts.h"
 
-#define NAME_PATIENCE (5 * USECS_PER_SEC) /* how long a record waits for its relation's name */
-
 #define WHO_TYPES                                                                                  \
 	OIDOID, INT4OID, TIMESTAMPTZOID, NAMEOID, NAMEOID, TEXTOID, INETOID, TEXTOID, INT8OID,         \
 		TEXTOID, TEXTOID
 
-static const Oid types[] = {WHO_TYPES,		WHO_TYPES,	 WHO_TYPES,	  TEXTOID,	   OIDOID,
-							TEXTOID,		INT8OID,	 INT4OID,	  TEXTOID,	   TEXTOID,
-							TIMESTAMPTZOID, INTERVALOID, INTERVALOID, INTERVALOID, INT4OID,
-							TEXTOID,		NAMEOID,	 TEXTOID};
+	static const Oid types[] = {WHO_TYPES,		WHO_TYPES,	 WHO_TYPES,	  TEXTOID,	   OIDOID,
+								TEXTOID,		INT8OID,	 INT4OID,	  TEXTOID,	   TEXTOID,
+								TIMESTAMPTZOID, INTERVALOID, INTERVALOID, INTERVALOID, INT4OID,
+								TEXTOID,		NAMEOID,	 TEXTOID};
 
 PG_FUNCTION_INFO_V1(pg_lifeguard_read_lock_wait_history);
 
@@ -77,8 +76,6 @@ static void
 add_relation(LgRows *rows, const LgWaited *waited)
 {
 	LgAwaitedRow row;
-	char learnt[LG_RELATION_NAME];
-	char *name;
 
 	memset(&row, 0, sizeof(row));
 	row.databaseid = waited->lock.databaseid;
@@ -88,12 +85,9 @@ add_relation(LgRows *rows, const LgWaited *waited)
 	memcpy(row.candidates, waited->candidates, sizeof(Oid) * waited->n_candidates);
 	lg_relations_settle(&row);
 
-	if (OidIsValid(row.relation) && lg_names_find(row.databaseid, row.relation, learnt))
-		name = lg_texts_to_local(learnt, row.databaseid);
-	else
-		name = lg_relations_name(&row);
 	lg_rows_add_oid(rows, row.relation);
-	lg_rows_add_text(rows, name);
+	lg_rows_add_text(rows, OidIsValid(row.relation) ? lg_names_of(row.databaseid, row.relation)
+													: lg_relations_name(&row));
 }
 
 static void
@@ -128,8 +122,6 @@ static void
 add_row(LgRows *rows, const void *data, bool masked)
 {
 	const LgLockWaitRecord *record = data;
-	Oid databaseid = record->waited.lock.databaseid;
-	char *database = OidIsValid(databaseid) ? get_database_name(databaseid) : NULL;
 
 	add_party(rows, &record->waiter, true, masked);
 	add_party(rows, &record->root, record->has_root, masked);
@@ -141,25 +133,18 @@ add_row(LgRows *rows, const void *data, bool masked)
 	lg_rows_add_span(rows, record->estimated);
 	lg_rows_add_int(rows, record->max_queue);
 	lg_rows_add_text(rows, end_name(record->end));
-	if (database != NULL)
-		lg_rows_add_name(rows, lg_texts_valid_here(database));
-	else
-		lg_rows_add_null(rows);
+	lg_who_add_database(rows, record->waited.lock.databaseid);
 	lg_rows_add_text(rows, record->standby ? "standby" : "primary");
 }
 
-/* Is the relation's name known, or learnt here at once, or waited for in vain? */
+/* Is the relation's name known, or waited for in vain? */
 static bool
 ready(const void *data, TimestampTz now)
 {
 	const LgLockWaitRecord *record = data;
 	const LgContendedLock *lock = &record->waited.lock;
-	char name[LG_RELATION_NAME];
 
-	return !OidIsValid(lock->relation) || !OidIsValid(lock->databaseid) ||
-		   lock->databaseid == MyDatabaseId ||
-		   lg_names_find(lock->databaseid, lock->relation, name) ||
-		   lg_clock_age(record->recorded_at, now) >= NAME_PATIENCE || record->recorded_at > now;
+	return lg_names_settled(lock->databaseid, lock->relation, record->recorded_at, now);
 }
 
 const LgRecordType lg_lock_wait_type = {.table = "lock_wait_entries",

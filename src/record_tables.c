@@ -76,8 +76,9 @@ fill(LgRecordBatch *batch)
 	uint64 number;
 
 	batch->n = 0;
-	while (batch->n < BATCH_SIZE && (number = lg_records_next_unflushed(batch->kind, batch->next,
-																		place_of(batch, batch->n))))
+	while (batch->n < BATCH_SIZE &&
+		   (number = lg_records_find(batch->kind, batch->next, lg_records_is_unflushed,
+									 place_of(batch, batch->n))) != 0)
 	{
 		batch->next = number + 1;
 		if (type->ready == NULL || type->ready(place_of(batch, batch->n), now))

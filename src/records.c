@@ -19,6 +19,7 @@
 #include "contention.h"
 #include "idle_episodes.h"
 #include "incidents.h"
+#include "ledger_rows.h"
 #include "lock_episodes.h"
 #include "records.h"
 #include "series.h"
@@ -27,9 +28,13 @@
 #define RECORDS_AT_A_TIME 256 /* looked at in one go, under the lock */
 
 static const LgRecordType *const types[LG_RECORD_KINDS] = {
-	[LG_LOCK_WAITS] = &lg_lock_wait_type,  [LG_IDLE_TRANSACTIONS] = &lg_idle_transaction_type,
-	[LG_CONTENTION] = &lg_contention_type, [LG_CONNECTIONS] = &lg_connections_type,
-	[LG_USAGE] = &lg_usage_type,		   [LG_LOAD] = &lg_load_type,
+	[LG_LEDGER] = &lg_ledger_type,
+	[LG_LOCK_WAITS] = &lg_lock_wait_type,
+	[LG_IDLE_TRANSACTIONS] = &lg_idle_transaction_type,
+	[LG_CONTENTION] = &lg_contention_type,
+	[LG_CONNECTIONS] = &lg_connections_type,
+	[LG_USAGE] = &lg_usage_type,
+	[LG_LOAD] = &lg_load_type,
 	[LG_INCIDENTS] = &lg_incident_type,
 };
 
@@ -69,11 +74,41 @@ lg_records_init(char *memory)
 	}
 }
 
-/* Is its newest revision to be written? */
-static bool
-is_unflushed(const LgRecordHead *head)
+/*
+ * Be empty again.  Only before anybody else uses the rings.
+ */
+void
+lg_records_forget(void)
 {
+	lg_records_init((char *) lg_shared->records[0]);
+	memset(lg_shared->records_lost, 0, sizeof(lg_shared->records_lost));
+	memset(lg_shared->records_unflushed, 0, sizeof(lg_shared->records_unflushed));
+}
+
+/*
+ * Is its newest revision to be written?
+ */
+bool
+lg_records_is_unflushed(const void *record)
+{
+	const LgRecordHead *head = record;
+
 	return head->due && head->flushed != head->revision;
+}
+
+/* Put a record into its ring, over the oldest if that is full.  Needs the lock. */
+static LgRecordHead *
+put_into_ring(LgRecordKind kind, const void *record)
+{
+	LgRing *ring = lg_shared->records[kind];
+
+	if (ring->last >= (uint64) ring->capacity &&
+		lg_records_is_unflushed(lg_ring_get(ring, lg_ring_first(ring))))
+	{
+		lg_shared->records_lost[kind]++;
+		lg_shared->records_unflushed[kind]--;
+	}
+	return lg_ring_get(ring, lg_ring_add(ring, record));
 }
 
 /*
@@ -83,30 +118,32 @@ is_unflushed(const LgRecordHead *head)
 uint64
 lg_records_add(LgRecordKind kind, const void *record, bool due)
 {
-	LgRing *ring = lg_shared->records[kind];
 	LgRecordHead *head;
 	uint64 number;
 
 	LWLockAcquire(lg_shared->records_lock, LW_EXCLUSIVE);
-	if (ring->last >= (uint64) ring->capacity)
-	{
-		head = lg_ring_get(ring, lg_ring_first(ring));
-		if (is_unflushed(head))
-		{
-			lg_shared->records_lost++;
-			lg_shared->records_unflushed--;
-		}
-	}
-	number = lg_ring_add(ring, record);
-	head = lg_ring_get(ring, number);
+	head = put_into_ring(kind, record);
 	head->boot = lg_shared->created_at;
-	head->number = number;
+	head->number = number = lg_shared->records[kind]->last;
 	head->revision = 1;
 	head->flushed = 0;
 	head->due = due;
-	lg_shared->records_unflushed += is_unflushed(head);
+	lg_shared->records_unflushed[kind] += due;
 	LWLockRelease(lg_shared->records_lock);
 	return number;
+}
+
+/*
+ * Take back a record of an earlier life of the server, which keeps its identity
+ * and may be written.  Only before anybody else uses the rings.
+ */
+void
+lg_records_restore(LgRecordKind kind, const void *record)
+{
+	LgRecordHead *head = put_into_ring(kind, record);
+
+	head->due = true;
+	lg_shared->records_unflushed[kind] += lg_records_is_unflushed(head);
 }
 
 /*
@@ -117,19 +154,27 @@ lg_records_add(LgRecordKind kind, const void *record, bool due)
 void *
 lg_records_begin_change(LgRecordKind kind, uint64 number, bool due)
 {
-	LgRecordHead *head;
+	LgRecordHead *head = lg_records_begin_note(kind, number);
 
-	LWLockAcquire(lg_shared->records_lock, LW_EXCLUSIVE);
-	head = lg_ring_get(lg_shared->records[kind], number);
 	if (head != NULL)
 	{
-		bool was_unflushed = is_unflushed(head);
+		bool was_unflushed = lg_records_is_unflushed(head);
 
 		head->revision++;
 		head->due |= due;
-		lg_shared->records_unflushed += is_unflushed(head) - was_unflushed;
+		lg_shared->records_unflushed[kind] += lg_records_is_unflushed(head) - was_unflushed;
 	}
 	return head;
+}
+
+/*
+ * The same for what need not be written.
+ */
+void *
+lg_records_begin_note(LgRecordKind kind, uint64 number)
+{
+	LWLockAcquire(lg_shared->records_lock, LW_EXCLUSIVE);
+	return lg_ring_get(lg_shared->records[kind], number);
 }
 
 void
@@ -167,20 +212,21 @@ lg_records_bounds(LgRecordKind kind, uint64 *first, uint64 *last)
 	LWLockRelease(lg_shared->records_lock);
 }
 
-/* The first in from .. to that is to be written, copied out; 0 if there is none. */
+/* The first in from .. to of which the test is true, copied out; 0 if there is none. */
 static uint64
-find_unflushed(LgRecordKind kind, uint64 from, uint64 to, void *record)
+find_among(LgRecordKind kind, uint64 from, uint64 to, bool (*test)(const void *record),
+		   void *record)
 {
 	uint64 found = 0;
 
 	LWLockAcquire(lg_shared->records_lock, LW_SHARED);
 	for (uint64 number = from; number <= to && found == 0; number++)
 	{
-		const LgRecordHead *head = lg_ring_get(lg_shared->records[kind], number);
+		const void *place = lg_ring_get(lg_shared->records[kind], number);
 
-		if (head != NULL && is_unflushed(head))
+		if (place != NULL && test(place))
 		{
-			memcpy(record, head, types[kind]->size);
+			memcpy(record, place, types[kind]->size);
 			found = number;
 		}
 	}
@@ -189,12 +235,12 @@ find_unflushed(LgRecordKind kind, uint64 from, uint64 to, void *record)
 }
 
 /*
- * Copy out the next record, at or after a number, that is due and whose newest
- * revision is not in its table.  Returns its number, or 0 when there is none.
- * Interruptible.
+ * Copy out the next record, at or after a number, of which the test is true; it
+ * is called under the lock.  Returns the record's number in the ring, or 0 when
+ * there is none.  Interruptible.
  */
 uint64
-lg_records_next_unflushed(LgRecordKind kind, uint64 from, void *record)
+lg_records_find(LgRecordKind kind, uint64 from, bool (*test)(const void *record), void *record)
 {
 	uint64 first;
 	uint64 last;
@@ -203,7 +249,7 @@ lg_records_next_unflushed(LgRecordKind kind, uint64 from, void *record)
 	for (uint64 number = Max(from, first); number <= last; number += RECORDS_AT_A_TIME)
 	{
 		uint64 found =
-			find_unflushed(kind, number, Min(number + RECORDS_AT_A_TIME - 1, last), record);
+			find_among(kind, number, Min(number + RECORDS_AT_A_TIME - 1, last), test, record);
 
 		if (found != 0)
 			return found;
@@ -224,10 +270,10 @@ lg_records_mark_flushed(LgRecordKind kind, uint64 number, uint32 revision)
 	head = lg_ring_get(lg_shared->records[kind], number);
 	if (head != NULL)
 	{
-		bool was_unflushed = is_unflushed(head);
+		bool was_unflushed = lg_records_is_unflushed(head);
 
 		head->flushed = Max(head->flushed, revision);
-		lg_shared->records_unflushed -= was_unflushed && !is_unflushed(head);
+		lg_shared->records_unflushed[kind] -= was_unflushed && !lg_records_is_unflushed(head);
 	}
 	LWLockRelease(lg_shared->records_lock);
 }
@@ -238,26 +284,26 @@ lg_records_mark_flushed(LgRecordKind kind, uint64 number, uint32 revision)
 int
 lg_records_unflushed(void)
 {
-	int n;
+	int n = 0;
 
 	LWLockAcquire(lg_shared->records_lock, LW_SHARED);
-	n = lg_shared->records_unflushed;
+	for (int kind = 0; kind < LG_RECORD_KINDS; kind++)
+		n += lg_shared->records_unflushed[kind];
 	LWLockRelease(lg_shared->records_lock);
 	return n;
 }
 
 /*
- * How many were pushed out before they were written.
+ * How many of a kind are to be written, and how many were pushed out before they
+ * were.
  */
-uint64
-lg_records_lost(void)
+void
+lg_records_count(LgRecordKind kind, int *unflushed, uint64 *lost)
 {
-	uint64 n;
-
 	LWLockAcquire(lg_shared->records_lock, LW_SHARED);
-	n = lg_shared->records_lost;
+	*unflushed = lg_shared->records_unflushed[kind];
+	*lost = lg_shared->records_lost[kind];
 	LWLockRelease(lg_shared->records_lock);
-	return n;
 }
 
 /*

@@ -29,6 +29,7 @@ typedef struct LgRecordHead
 
 typedef enum LgRecordKind
 {
+	LG_LEDGER, /* the ledger's entries */
 	LG_LOCK_WAITS,
 	LG_IDLE_TRANSACTIONS,
 	LG_CONTENTION,
@@ -60,6 +61,10 @@ typedef struct LgRecordType
 
 	/* May it be written now?  NULL = whenever it is due. */
 	bool (*ready)(const void *record, TimestampTz now);
+
+	/* Days until rows are deleted, and MB beyond which they are; 0 = never; NULL = as histories. */
+	const int *retention;
+	const int *max_size;
 } LgRecordType;
 
 extern const LgRecordType *lg_records_type(LgRecordKind kind);
@@ -67,13 +72,18 @@ extern Size lg_records_size(void);
 extern void lg_records_init(char *memory);
 extern uint64 lg_records_add(LgRecordKind kind, const void *record, bool due);
 extern void *lg_records_begin_change(LgRecordKind kind, uint64 number, bool due);
+extern void *lg_records_begin_note(LgRecordKind kind, uint64 number);
 extern void lg_records_end_change(void);
 extern bool lg_records_copy(LgRecordKind kind, uint64 number, void *record);
 extern void lg_records_bounds(LgRecordKind kind, uint64 *first, uint64 *last);
-extern uint64 lg_records_next_unflushed(LgRecordKind kind, uint64 from, void *record);
+extern bool lg_records_is_unflushed(const void *record);
+extern uint64 lg_records_find(LgRecordKind kind, uint64 from, bool (*test)(const void *record),
+							  void *record);
 extern void lg_records_mark_flushed(LgRecordKind kind, uint64 number, uint32 revision);
 extern int lg_records_unflushed(void);
-extern uint64 lg_records_lost(void);
+extern void lg_records_count(LgRecordKind kind, int *unflushed, uint64 *lost);
+extern void lg_records_restore(LgRecordKind kind, const void *record);
+extern void lg_records_forget(void);
 extern Datum lg_records_read(FunctionCallInfo fcinfo, LgRecordKind kind);
 
 #endif /* LG_RECORDS_H */

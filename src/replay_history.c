@@ -20,6 +20,7 @@
 
 #include <arpa/inet.h>
 
+#include "catalog/pg_database.h" /* get_database_oid(), from 19 */
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "executor/spi.h"

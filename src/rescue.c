@@ -475,15 +475,20 @@ lg_rescue_consider_prepared(LgRescue *rescue, const LgPrepared *prepared)
 	}
 }
 
-/* Is the waiter's statement DDL that holds up a queue? */
-static bool
-holds_up_queue(const LgLockGraph *graph, const LgLockWaiter *waiter)
+/* Where a node waits with DDL that holds up a queue; NULL if nowhere. */
+static const LgLockWaiter *
+find_queued_ddl(const LgLockGraph *graph, const LgLockNode *node)
 {
-	const LgAwaitedLock *lock = &graph->locks[waiter->lock];
-	int place = waiter - graph->waiters;
+	for (int w = node->first_waiter; w >= 0; w = graph->waiters[w].next_of_node)
+	{
+		const LgLockWaiter *waiter = &graph->waiters[w];
+		const LgAwaitedLock *lock = &graph->locks[waiter->lock];
 
-	return lock->tag.locktag_type == LOCKTAG_RELATION && waiter->mode >= ShareLock &&
-		   place < lock->first_waiter + lock->n_waiters - 1;
+		if (lock->tag.locktag_type == LOCKTAG_RELATION && waiter->mode >= ShareLock &&
+			w < lock->first_waiter + lock->n_waiters - 1)
+			return waiter;
+	}
+	return NULL;
 }
 
 /* Does any policy ask what only the concluded graph can tell? */
@@ -566,6 +571,7 @@ consider_graph(LgRescue *rescue)
 	for (int i = 0; i < graph->n_nodes; i++)
 	{
 		const LgLockNode *node = &graph->nodes[i];
+		const LgLockWaiter *ddl;
 		LgSession session;
 		LgSession *kept = NULL;
 
@@ -580,15 +586,9 @@ consider_graph(LgRescue *rescue)
 			continue;
 		}
 		consider_for(rescue, LG_TARGET_WAITER, &session, node->wait_start, &kept);
-		for (int w = node->first_waiter; w >= 0; w = graph->waiters[w].next_of_node)
-		{
-			if (holds_up_queue(graph, &graph->waiters[w]))
-			{
-				consider_for(rescue, LG_TARGET_QUEUED_DDL, &session, graph->waiters[w].wait_start,
-							 &kept);
-				break;
-			}
-		}
+		ddl = find_queued_ddl(graph, node);
+		if (ddl != NULL)
+			consider_for(rescue, LG_TARGET_QUEUED_DDL, &session, ddl->wait_start, &kept);
 	}
 }
 
@@ -625,6 +625,7 @@ add_graph_facts(LgRescue *rescue, LgCandidate *candidate)
 	LgFacts *facts = &candidate->facts;
 	int index = graph != NULL ? graph->node_of_slot[candidate->session->slot] : -1;
 	const LgLockNode *node;
+	const LgLockWaiter *ddl;
 
 	if (index < 0 || graph->nodes[index].pid != candidate->session->pid ||
 		(candidate->prepared != NULL && graph->nodes[index].xid != candidate->prepared->xid))
@@ -639,14 +640,11 @@ add_graph_facts(LgRescue *rescue, LgCandidate *candidate)
 	if (facts->blocks_since != 0 && candidate->local->policy.target != LG_TARGET_WAITER &&
 		candidate->local->policy.target != LG_TARGET_QUEUED_DDL) /* those are meant as they wait */
 		facts->blocks_since = Max(facts->blocks_since, facts->last_waiting);
-	for (int w = node->first_waiter; w >= 0; w = graph->waiters[w].next_of_node)
+	ddl = find_queued_ddl(graph, node);
+	if (ddl != NULL)
 	{
-		if (holds_up_queue(graph, &graph->waiters[w]))
-		{
-			facts->queued_ddl = true;
-			facts->wait_start = graph->waiters[w].wait_start;
-			break;
-		}
+		facts->queued_ddl = true;
+		facts->wait_start = ddl->wait_start;
 	}
 }
 

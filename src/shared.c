@@ -22,12 +22,11 @@
 #include "endings.h"
 #include "idle_episodes.h"
 #include "incidents.h"
-#include "ledger.h"
-#include "ledger_file.h"
 #include "lock_episodes.h"
 #include "names.h"
 #include "policies.h"
 #include "pending.h"
+#include "record_file.h"
 #include "records.h"
 #include "series.h"
 #include "settings.h"
@@ -51,8 +50,7 @@ lay_out(char *base)
 {
 	Size notes =
 		MAXALIGN(add_size(offsetof(LgShared, notes), mul_size(sizeof(LgNote), MaxConnections)));
-	Size ledger = notes;
-	Size policies = add_size(ledger, lg_ledger_size());
+	Size policies = notes;
 	Size states = add_size(policies, lg_policies_size());
 	Size marks = add_size(states, lg_state_policies_size());
 	Size stalls = add_size(marks, lg_state_marks_size());
@@ -71,7 +69,6 @@ lay_out(char *base)
 
 	if (base != NULL)
 	{
-		lg_shared->ledger = (LgRing *) (base + ledger);
 		lg_shared->policies = (LgPolicySet *) (base + policies);
 		lg_shared->states = (LgPolicyState *) (base + states);
 		lg_shared->marks = (LgEpisodeMark *) (base + marks);
@@ -98,7 +95,7 @@ request_shared(void)
 		prev_shmem_request_hook();
 
 	RequestAddinShmemSpace(lay_out(NULL));
-	RequestNamedLWLockTranche(TRANCHE_NAME, 4);
+	RequestNamedLWLockTranche(TRANCHE_NAME, 3);
 }
 
 static void
@@ -119,10 +116,8 @@ create_or_attach_shared(void)
 		lg_shared->size = lay_out((char *) lg_shared);
 		lg_shared->created_at = GetCurrentTimestamp();
 		lg_shared->lock = &locks[0].lock;
-		lg_shared->ledger_lock = &locks[1].lock;
-		lg_shared->policies_lock = &locks[2].lock;
-		lg_shared->records_lock = &locks[3].lock;
-		lg_ring_init(lg_shared->ledger, lg_max_ledger, sizeof(LgLedgerEntry));
+		lg_shared->policies_lock = &locks[1].lock;
+		lg_shared->records_lock = &locks[2].lock;
 		lg_policies_init(lg_shared->policies);
 		lg_brakes_restore();
 		lg_contention_init();
@@ -139,8 +134,8 @@ create_or_attach_shared(void)
 	/* the postmaster ends last, and cleanly only after everybody else has */
 	if (!IsUnderPostmaster)
 	{
-		lg_ledger_file_load();
-		on_shmem_exit(lg_ledger_file_save, (Datum) 0);
+		lg_record_file_load();
+		on_shmem_exit(lg_record_file_save, (Datum) 0);
 	}
 }
 

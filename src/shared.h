@@ -57,6 +57,18 @@ typedef struct LgHeartbeat
 	int64 total_cost;			 /* CPU microseconds of all of them */
 } LgHeartbeat;
 
+/* How a table of records fares, for the keeper who comes next. */
+typedef struct LgTableNews
+{
+	int64 measured_at; /* monotonic; 0 = never */
+	int written;	   /* rows since then */
+	bool full;		   /* nothing more may be written */
+	int64 purged_at;   /* monotonic; when nothing was left that was too old; 0 = never */
+	int purged_days;   /* older than so many days */
+	int failures;	   /* in a row */
+	int64 retry_at;	   /* monotonic; it is left alone until then */
+} LgTableNews;
+
 /* How the keeper fares.  A problem is why rows are not written; empty = all is well. */
 typedef struct LgKeeperNews
 {
@@ -64,8 +76,9 @@ typedef struct LgKeeperNews
 	uint64 runs;		  /* of those that came to run */
 	TimestampTz last_run; /* when the newest one had reached its database; 0 = never */
 	TimestampTz last_flush;
-	int64 last_purge; /* monotonic; when retention had nothing left to delete; 0 = never */
-	uint64 failures;  /* jobs it could not do, or that it could not be sent for */
+	uint64 failures; /* jobs it could not do, or that it could not be sent for */
+	uint64 setbacks; /* the same, but for those that concern one table of records only */
+	LgTableNews tables[LG_RECORD_KINDS];
 	char problem[LG_PROBLEM_SIZE];
 } LgKeeperNews;
 
@@ -78,11 +91,9 @@ typedef struct LgShared
 {
 	/* Set before any reader exists, never changed after. */
 	LWLock *lock;
-	LWLock *ledger_lock;
 	LWLock *policies_lock;
 	LWLock *records_lock;
 	LgRing *records[LG_RECORD_KINDS]; /* guarded by records_lock */
-	LgRing *ledger;					  /* of LgLedgerEntry; guarded by ledger_lock */
 	LgPolicySet *policies;			  /* guarded by policies_lock */
 	struct LgPolicyState *states;	  /* by place in the set; see state.h */
 	struct LgEpisodeMark *marks;	  /* by slot and place; see state.h */
@@ -101,15 +112,11 @@ typedef struct LgShared
 	TimestampTz created_at; /* stands for this life of the shared memory */
 
 	/* Set by the postmaster at start, cleared by the keeper; needs no lock. */
-	bool ledger_in_file; /* there is a file whose entries may not be in the table */
+	bool records_in_file; /* there is a file whose records may not be in their tables */
 
-	/* Guarded by ledger_lock. */
-	uint64 ledger_lost;	  /* entries pushed out before they were in the table */
-	int ledger_unflushed; /* entries whose newest revision is not in the table */
-
-	/* Guarded by records_lock. */
-	uint64 records_lost;   /* pushed out of their rings before they were written */
-	int records_unflushed; /* that are to be written */
+	/* Guarded by records_lock; by kind. */
+	uint64 records_lost[LG_RECORD_KINDS];	/* pushed out before they were written */
+	int records_unflushed[LG_RECORD_KINDS]; /* that are to be written */
 
 	/*
 	 * Guarded by lock: shared to read, exclusive to write.  The collector, who

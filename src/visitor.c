@@ -38,6 +38,7 @@
 #include "collector.h"
 #include "errand.h"
 #include "ledger.h"
+#include "names.h"
 #include "pending.h"
 #include "relations.h"
 #include "settings.h"
@@ -127,7 +128,6 @@ static struct
 	uint32 names;	/* likewise */
 	uint64 done_before;
 	int64 not_before; /* after a failure to send one */
-	bool said_no_slot;
 	Recent recent[MAX_RECENT];
 } errand;
 
@@ -293,19 +293,9 @@ send_visitor(const LgVisits *visits, Oid databaseid, LgTime now)
 	errand.done_before = visits->done;
 	if (!OidIsValid(found) || !allows)
 		judge_end(visits, now.mono);
-	else if (lg_errand_send(&errand.worker, "lg_visitor_main", "pg_lifeguard visitor", databaseid,
-							now.mono))
-		errand.said_no_slot = false;
-	else
-	{
+	else if (!lg_errand_send(&errand.worker, "lg_visitor_main", "visitor",
+							 "prepared transactions are left alone", databaseid, now.mono))
 		errand.not_before = now.mono + RETRY_INTERVAL;
-		if (!errand.said_no_slot)
-			ereport(LOG, (errmsg("could not start the visitor of pg_lifeguard: no background "
-								 "worker slot is free"),
-						  errhint("Raise \"max_worker_processes\". Until then prepared "
-								  "transactions are left alone.")));
-		errand.said_no_slot = true;
-	}
 }
 
 /*
@@ -582,32 +572,23 @@ judge_prepared(const char *policy, bool rehearse)
 	roll_back();
 }
 
-/* Name the relations of this database that ledger entries have by OID only. */
+/* Read the names of this database's relations that are wanted. */
 static void
 name_relations(uint32 asked)
 {
-	LgLedgerEntry *entry = MemoryContextAlloc(visit.context, sizeof(LgLedgerEntry));
-	uint64 first;
-	uint64 last;
+	int place = 0;
+	Oid relation;
 
 	pgstat_report_activity(STATE_RUNNING, "naming relations");
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	lg_ledger_bounds(&first, &last);
-	for (uint64 number = first; number <= last; number++)
+	while (OidIsValid(relation = lg_names_next_wanted(MyDatabaseId, &place)))
 	{
-		LgAwaitedRow row = {.databaseid = MyDatabaseId};
-		const char *name;
+		LgAwaitedRow row = {.databaseid = MyDatabaseId, .relation = relation};
 
 		CHECK_FOR_INTERRUPTS();
-		if (!lg_ledger_copy(number, entry) || !OidIsValid(entry->relation) ||
-			entry->relation_databaseid != MyDatabaseId || entry->relation_name[0] != '\0')
-			continue;
-		row.relation = entry->relation;
-		name = lg_relations_name(&row);
-		if (name != NULL)
-			lg_ledger_name_relation(number, name);
+		lg_names_learn(MyDatabaseId, relation, lg_relations_name(&row));
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();

@@ -3,8 +3,8 @@
  *		Where the visitor is wanted, and why.
  *
  * There are three reasons to visit a database: a prepared transaction may come to
- * violate a policy, lifeguard.run_policy() wants one run there, or a ledger entry
- * names a relation of it by OID.  The first is kept per transaction: a pass says
+ * violate a policy, lifeguard.run_policy() wants one run there, or the name of a
+ * relation of it is wanted.  The first is kept per transaction: a pass says
  * since when it is there at the most, so that nobody is sent for what is younger
  * than any limit, and the visitor says when to look again.
  *
@@ -142,17 +142,16 @@ lg_visits_judged_others(Oid databaseid, uint64 under, TimestampTz at, TimestampT
 }
 
 /*
- * A ledger entry has a relation of that database, of that name, which somebody
- * has to name who is there.  In the home database the keeper does.  Lost if too
- * many databases are to be visited for that.  Wakes the collector.
+ * Names of relations of that database are wanted (names.c), for which somebody
+ * has to be there.  Lost if too many databases are to be visited for that.  Wakes
+ * the collector.
  */
 void
-lg_visits_want_name(Oid databaseid, const char *name)
+lg_visits_want_names(Oid databaseid)
 {
 	LgNameVisit *place = NULL;
 
-	if (!OidIsValid(databaseid) || lg_shared->collector_pid == 0 ||
-		(!RecoveryInProgress() && strcmp(name, lg_settings_home_database()) == 0))
+	if (!OidIsValid(databaseid) || lg_shared->collector_pid == 0)
 		return;
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < LG_MAX_NAME_VISITS; i++)

@@ -26,7 +26,7 @@ typedef struct LgVisitSlot
 	TimestampTz next_due;  /* then it has to be judged again; 0 = when policies change */
 } LgVisitSlot;
 
-/* A database in which relations are to be named for the ledger. */
+/* A database in which relations are to be named. */
 typedef struct LgNameVisit
 {
 	Oid databaseid; /* invalid: free */
@@ -67,7 +67,7 @@ extern void lg_visits_judged(const LgPrepared *prepared, uint64 under, Timestamp
 							 TimestampTz next_due);
 extern void lg_visits_judged_others(Oid databaseid, uint64 under, TimestampTz at,
 									TimestampTz next_due);
-extern void lg_visits_want_name(Oid databaseid, const char *name);
+extern void lg_visits_want_names(Oid databaseid);
 extern uint32 lg_visits_names_asked(Oid databaseid);
 extern void lg_visits_end_names(Oid databaseid, uint32 asked, bool all_named);
 extern uint64 lg_visits_place_order(const char *policy, bool rehearse, const Oid *databases, int n);

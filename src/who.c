@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "utils/backend_status.h"
 #include "utils/acl.h"
+#include "utils/lsyscache.h" /* get_database_name(), from 19 */
 
 #include "rights.h"
 #include "texts.h"

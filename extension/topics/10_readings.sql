@@ -69,11 +69,13 @@ CREATE FUNCTION lifeguard.read_status(
 	OUT clock_jumps bigint, OUT last_clock_jump timestamptz, OUT ages_count_from timestamptz,
 	OUT used integer, OUT active integer, OUT idle_in_transaction integer,
 	OUT waiting integer, OUT blockers integer, OUT longest_wait interval,
-	OUT shared_memory bigint, OUT waits_cut_off bigint, OUT reset_at timestamptz,
+	OUT shared_memory bigint, OUT waits_cut_off bigint, OUT waits_folded bigint,
+	OUT reset_at timestamptz,
 	OUT keeper_last_run timestamptz, OUT keeper_last_flush timestamptz,
 	OUT keeper_failures bigint, OUT keeper_problem text,
 	OUT policies integer, OUT policies_published_at timestamptz, OUT policies_read_at timestamptz,
-	OUT ledger_unflushed integer, OUT ledger_lost bigint)
+	OUT ledger_unflushed integer, OUT ledger_lost bigint,
+	OUT records_unflushed integer, OUT records_lost bigint)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pg_lifeguard_read_status'
 LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 1;

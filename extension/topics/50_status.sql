@@ -20,9 +20,10 @@ SELECT s.collector, s.library_version, e.extversion AS catalog_version,
 	s.last_pass, s.last_pass_cost, s.total_cost, s.passes, s.missed_passes, s.late_passes,
 	s.clock_jumps, s.last_clock_jump, s.ages_count_from,
 	s.used, s.active, s.idle_in_transaction, s.waiting, s.blockers, s.longest_wait,
-	s.shared_memory, s.waits_cut_off, s.reset_at,
+	s.shared_memory, s.waits_cut_off, s.waits_folded, s.reset_at,
 	s.keeper_last_run, s.keeper_last_flush, s.keeper_failures, s.keeper_problem,
-	s.policies, s.policies_published_at, s.policies_read_at, s.ledger_unflushed, s.ledger_lost
+	s.policies, s.policies_published_at, s.policies_read_at, s.ledger_unflushed, s.ledger_lost,
+	s.records_unflushed, s.records_lost
 FROM lifeguard.read_status() s
 	LEFT JOIN pg_catalog.pg_extension e ON e.extname = 'pg_lifeguard';
 COMMENT ON VIEW lifeguard.status IS
@@ -54,16 +55,19 @@ COMMENT ON COLUMN lifeguard.status.blockers IS 'Root blockers, as the newest pas
 COMMENT ON COLUMN lifeguard.status.longest_wait IS 'Longest lock wait, as the newest pass saw it';
 COMMENT ON COLUMN lifeguard.status.shared_memory IS 'Shared memory in use, in bytes';
 COMMENT ON COLUMN lifeguard.status.waits_cut_off IS 'Waiters, or roots of waiters, left out of passes because a bound was reached';
-COMMENT ON COLUMN lifeguard.status.reset_at IS 'When lifeguard.reset() was last called';
-COMMENT ON COLUMN lifeguard.status.keeper_last_run IS 'When a keeper, who reads policies and writes the ledger, was last in the home database';
-COMMENT ON COLUMN lifeguard.status.keeper_last_flush IS 'When ledger entries were last written to their table';
+COMMENT ON COLUMN lifeguard.status.waits_folded IS 'Waits that contention has, for want of room, without their statements or without saying of whom and of what; one that lasts over several minutes may count in each';
+COMMENT ON COLUMN lifeguard.status.reset_at IS 'When lifeguard.reset() was last called; the view contention counts from then on';
+COMMENT ON COLUMN lifeguard.status.keeper_last_run IS 'When a keeper, who reads policies and writes ledger and histories, was last in the home database';
+COMMENT ON COLUMN lifeguard.status.keeper_last_flush IS 'When ledger entries or records of histories were last written to their tables';
 COMMENT ON COLUMN lifeguard.status.keeper_failures IS 'What keepers could not do, or could not be sent for, since the server started';
-COMMENT ON COLUMN lifeguard.status.keeper_problem IS 'Why policies are not read or ledger entries not written, as of the newest attempt; NULL when all is well';
+COMMENT ON COLUMN lifeguard.status.keeper_problem IS 'Why policies are not read, or ledger or histories not written, as of the newest attempt; NULL when all is well';
 COMMENT ON COLUMN lifeguard.status.policies IS 'Policies as published to all processes, disabled ones included';
 COMMENT ON COLUMN lifeguard.status.policies_published_at IS 'When they were last changed';
 COMMENT ON COLUMN lifeguard.status.policies_read_at IS 'When they were last read';
 COMMENT ON COLUMN lifeguard.status.ledger_unflushed IS 'Ledger entries that are, as they are now, only in shared memory';
 COMMENT ON COLUMN lifeguard.status.ledger_lost IS 'Ledger entries pushed out of shared memory before they were in their table; the server log has them';
+COMMENT ON COLUMN lifeguard.status.records_unflushed IS 'Records of histories that are due and, as they are now, only in shared memory';
+COMMENT ON COLUMN lifeguard.status.records_lost IS 'Records of histories pushed out of shared memory before they were in their tables';
 
 CREATE FUNCTION lifeguard.run_pass() RETURNS void
 AS 'MODULE_PATHNAME', 'pg_lifeguard_run_pass' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
@@ -73,7 +77,7 @@ COMMENT ON FUNCTION lifeguard.run_pass() IS
 CREATE FUNCTION lifeguard.reset() RETURNS void
 AS 'MODULE_PATHNAME', 'pg_lifeguard_reset' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION lifeguard.reset() IS
-'Forgets the high-water mark; the next pass sets a new one.';
+'Forgets the high-water mark, of which the next pass sets a new one, and counts contention anew: its view begins then, its history stays.';
 
 REVOKE ALL ON FUNCTION lifeguard.run_pass(), lifeguard.reset() FROM PUBLIC;
 GRANT SELECT ON lifeguard.status TO PUBLIC;

@@ -19,7 +19,8 @@ GRANT EXECUTE ON FUNCTION lifeguard.cancel_session(integer, text, timestamptz),
 	lifeguard.terminate_session(integer, text, timestamptz) TO PUBLIC;
 
 CREATE FUNCTION lifeguard.read_ledger(
-	OUT boot timestamptz, OUT number bigint, OUT at timestamptz, OUT policy text, OUT target text, OUT action text, OUT pid integer,
+	OUT boot timestamptz, OUT number bigint, OUT userid oid,
+	OUT at timestamptz, OUT policy text, OUT target text, OUT action text, OUT pid integer,
 	OUT gid text, OUT backend_start timestamptz, OUT usename name, OUT datname name,
 	OUT application_name text, OUT client_addr inet, OUT state text, OUT state_age interval,
 	OUT blocked_total integer, OUT blocked_pids integer[], OUT relation_name text,

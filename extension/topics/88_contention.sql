@@ -82,13 +82,6 @@ AS 'MODULE_PATHNAME', 'pg_lifeguard_read_contention' LANGUAGE C STRICT VOLATILE 
 COMMENT ON FUNCTION lifeguard.read_contention() IS
 'Reads contention per minute as shared memory has it; what the view contention_minutes shows besides its table.';
 
-CREATE FUNCTION lifeguard.read_contention_state(OUT counts_from timestamptz, OUT folded bigint)
-RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'pg_lifeguard_read_contention_state'
-LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 1;
-COMMENT ON FUNCTION lifeguard.read_contention_state() IS
-'Since when the view contention counts (NULL: since ever), and how many waits were charged without their statements, or to nobody, for want of room.';
-
 CREATE FUNCTION lifeguard.read_row_widths(
 	relation oid, rows text[], OUT table_bytes bigint, OUT widest_row bigint)
 AS 'MODULE_PATHNAME', 'pg_lifeguard_read_row_widths'
@@ -114,7 +107,7 @@ LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION lifeguard.histogram_percentile(double precision[], double precision) IS
 'The duration that such a share (0 to 1) of a histogram does not exceed; NULL if it is empty. As a rule within 12 % of the true one, above 1 ms.';
 
-GRANT EXECUTE ON FUNCTION lifeguard.read_contention(), lifeguard.read_contention_state(),
+GRANT EXECUTE ON FUNCTION lifeguard.read_contention(),
 	lifeguard.read_row_widths(oid, text[]), lifeguard.histogram_add(double precision[], real[]),
 	lifeguard.histogram_sum(real[]), lifeguard.histogram_percentile(double precision[], double precision)
 	TO PUBLIC;
@@ -197,10 +190,10 @@ WITH minutes AS MATERIALIZED (
 			m.waiter_application_name, m.waiter_usename, m.waiter_query_id,
 			CASE WHEN m.waiter_query_id IS NULL THEN m.waiter_query END), 0) AS key
 	FROM lifeguard.contention_minutes m
-	WHERE m.minute > COALESCE(contention.since - interval '1 minute', '-infinity')
+	WHERE m.minute >= COALESCE(date_trunc('minute', contention.since), '-infinity')
 		AND m.minute < COALESCE(contention.until, 'infinity')
 		AND (contention.since IS NOT NULL OR m.minute >= COALESCE(
-			(SELECT s.counts_from FROM lifeguard.read_contention_state() s), '-infinity'))
+			(SELECT s.reset_at FROM lifeguard.read_status() s), '-infinity'))
 ), sums AS (
 	SELECT m.key, min(m.datname::text)::name AS datname, max(m.relation) AS relation,
 		min(m.relation_name) AS relation_name, min(m.locktype) AS locktype, min(m.mode) AS mode,

@@ -15,7 +15,7 @@ my $node = lg_server('ledger', conf => <<'END');
 pg_lifeguard.sample_interval = 0
 pg_lifeguard.max_ledger = 16
 END
-my $file = $node->data_dir . '/pg_stat/pg_lifeguard.ledger';
+my $file = $node->data_dir . '/pg_stat/pg_lifeguard.records';
 my $session = LgSession->new($node);
 $session->query('CREATE ROLE clerk LOGIN; CREATE ROLE auditor LOGIN; GRANT pg_read_all_stats TO auditor');
 
@@ -124,7 +124,7 @@ print $handle 'damage';
 close $handle;
 $node->start;
 $session = LgSession->new($node);
-like(slurp_file($node->logfile), qr/ignoring file "pg_stat\/pg_lifeguard\.ledger"/, 'a damaged file is ignored');
+like(slurp_file($node->logfile), qr/ignoring file "pg_stat\/pg_lifeguard\.records"/, 'a damaged file is ignored');
 is(lg_status($session, 'ledger_unflushed, ledger_lost'), '0|0', 'nothing of it is taken');
 $session->query($refused[0][2]);
 

@@ -93,15 +93,22 @@ sub comes_out
 	return $boss->poll("SELECT count(*) = 1 FROM lifeguard.ledger WHERE pid = $pid AND outcome LIKE '$outcome'");
 }
 
-# An error of the user's own carries nothing of ours.
+# What others do to it afterwards, with the very words of our own signals, carries
+# nothing of ours.  Ends the session.
 sub is_untold
 {
 	my ($session, $name) = @_;
+	my %ends = (cancel => '57014', terminate => '57P01');
+
 	$session->error_of('ROLLBACK');
-	$session->query("SET statement_timeout = '20ms'");
-	my $error = $session->error_of('SELECT pg_sleep(10)');
-	is("$error->{sqlstate} " . ($error->{detail} // 'none'), '57014 none', "$name: told nothing");
-	$session->query('SET statement_timeout = 0');
+	foreach my $end (sort keys %ends)
+	{
+		$session->send('SELECT pg_sleep(60)');
+		$boss->poll("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = ${\$session->pid}") or die;
+		$boss->query("SELECT pg_${end}_backend(${\$session->pid})");
+		my $error = $session->answer->{error};
+		is(join('|', map { $error->{$_} // '' } qw(sqlstate detail hint)), "$ends{$end}||", "$name: nothing told at another's $end");
+	}
 	return;
 }
 
@@ -198,6 +205,64 @@ foreach my $begin ('BEGIN; SELECT 1', 'SELECT 1')
 	unlink $file;
 }
 
+# --- a statement that is cancelled by hand
+foreach my $point ('before proof', 'between proof and signal')
+{
+	my $victim = LgSession->new($node, user => 'clerk');
+	my $hand = LgSession->new($node);
+	hold($point);
+	$victim->send('SELECT pg_sleep(1)');
+	$boss->poll("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = ${\$victim->pid}") or die;
+	$hand->send("SELECT lifeguard.cancel_session(${\$victim->pid}, 'too long')");
+	ok(is_held($point), "$point, by hand: held");
+	is($victim->answer->{error}, undef, "$point, by hand: its statement ends");
+	$victim->send('SELECT pg_sleep(0.3)');
+	$boss->poll("SELECT query = 'SELECT pg_sleep(0.3)' FROM pg_stat_activity WHERE pid = ${\$victim->pid}") or die;
+	let_go($point);
+	is($hand->answer->{rows}[0], 'spared: it moved on', "$point, by hand: spared");
+	is($victim->answer->{error}, undef, "$point, by hand: and not disturbed");
+	is_untold($victim, "$point, by hand");
+	$_->close foreach ($victim, $hand);
+}
+
+# --- a cancel that its statement escapes is nothing to the next one
+{
+	my $victim = LgSession->new($node, user => 'clerk');
+	my $hand = LgSession->new($node);
+	hold('after signal');
+	$victim->send('COPY till FROM STDIN');
+	$boss->poll("SELECT wait_event = 'ClientRead' AND query LIKE 'COPY%' FROM pg_stat_activity WHERE pid = ${\$victim->pid}") or die;
+	$hand->send("SELECT lifeguard.cancel_session(${\$victim->pid}, 'too long')");
+	ok(is_held('after signal'), 'escaped: the signal is out');
+	$victim->send_messages(c => '');
+	is($victim->answer->{error}, undef, 'escaped: its statement ends');
+	let_go('after signal');
+	like($hand->answer->{rows}[0], qr/^cancelled in/, 'escaped: the statement is over');
+	is_untold($victim, 'escaped');
+	$_->close foreach ($victim, $hand);
+}
+
+# --- on its way out, still to be seen, it does not listen
+{
+	my $point = 'between proof and signal';
+	policy('p', target => 'idle in transaction');
+	my $victim = LgSession->new($node, user => 'clerk');
+	my $leaver = LgSession->new($node, user => 'porter');
+	$leaver->query('BEGIN; INSERT INTO till VALUES (3)');
+	hold($point);
+	$victim->query('BEGIN; SELECT 1');
+	ok(is_held($point), 'leaving: held');
+
+	# whoever ends a transaction that wrote waits for what is held there
+	$leaver->close;
+	$boss->poll("SELECT wait_event ILIKE 'procarray%' FROM pg_stat_activity WHERE pid = ${\$leaver->pid}") or die;
+	is($boss->query("SELECT lifeguard.terminate_session(${\$leaver->pid}, 'now')"), 'spared: it does not listen to pg_lifeguard', 'leaving: not signalled');
+	let_go($point);
+	ok(comes_out($victim->pid, 'terminated in %'), 'leaving: the other goes its way');
+	drop('p');
+	$victim->close;
+}
+
 # --- it goes, and another session takes its slot: the only one there is
 policy('p', target => 'idle in transaction');
 my @fill;
@@ -245,9 +310,35 @@ foreach my $point ('before proof', 'between proof and signal')
 	kill USR2 => $next->pid;
 	is($next->query('SELECT 2'), '2', 'a stray signal is nothing to it');
 	is_untold($next, "$point, slot");
-	$boss->query("SELECT pg_terminate_backend(${\$next->pid})");
-	my $error = $next->answer->{error};
-	is("$error->{sqlstate} " . ($error->{detail} // 'none') . ' ' . ($error->{hint} // 'none'), '57P01 none none', 'nor with an end by hand');
+	$next->close;
+	$boss->poll("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ${\$next->pid}") or die;
+}
+
+# an armed note that nobody has freed yet is not for the next session, though it
+# proves no more than which session was meant
+{
+	my $victim = LgSession->new($node, user => 'porter');
+	my $eye = $fill[0];
+	hold('between proof and signal');
+	hold('after signal');
+	$boss->send("SELECT lifeguard.terminate_session(${\$victim->pid}, 'the slot')");
+	ok(is_held('between proof and signal'), 'armed: held');
+	$victim->close;
+	$eye->poll("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ${\$victim->pid}") or die;
+	let_go('between proof and signal');
+	ok(is_held('after signal'), 'armed: signalled on its way out');
+	my $next;
+	for (1 .. 200)    # until the place is free
+	{
+		$next = LgSession->new($node, user => 'porter', refused_ok => 1);
+		last if !$next->{refused};
+		usleep(10_000);
+	}
+	kill USR2 => $next->pid;
+	is(($next->send('SELECT 1')->answer // {})->{error}, undef, 'armed: the next one lives');
+	let_go('after signal');
+	is($boss->answer->{rows}[0], 'spared: it moved on', 'armed: spared');
+	is_untold($next, 'armed');
 	$next->close;
 	$boss->poll("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ${\$next->pid}") or die;
 }

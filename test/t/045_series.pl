@@ -8,6 +8,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
+use IPC::Run;
 use LgTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
@@ -299,7 +300,16 @@ END
 		'||||23|23', 'the rest has no names');
 	$_->close foreach @many;
 
-	# --- what the keeper writes: shown once, masked as in memory
+	# --- what the keeper writes: minutes that are over, shown once, masked as in memory
+	my $now = $minute->(5);
+	lg_configure($session, 'pg_lifeguard.flush_interval' => '100ms');
+	foreach my $kind (['connection_entries', 4], ['connection_usage_entries', 13], ['load_entries', 4])
+	{
+		my ($table, $n) = @$kind;
+		ok($session->poll("SELECT count(*) FROM lifeguard.$table", $n), "$table is written");
+		is($session->query("SELECT count(*) FROM lifeguard.$table WHERE $now"), '0', 'but not the minute under way');
+	}
+	is($session->query('SELECT records_unflushed, keeper_problem FROM lifeguard.status'), '0|', 'all is well');
 	foreach my $kind (['connection_entries', 'connection_history'], ['connection_usage_entries', 'connection_usage_history'], ['load_entries', 'load_history'])
 	{
 		my ($table, $view) = @$kind;
@@ -342,6 +352,46 @@ END
 	$session->close;
 	$faked->stop;
 	is(lg_log_complaints($faked), '', 'nothing bad in the log');
+}
+
+# --- more wait events in a minute than are told apart
+sub config
+{
+	my $output = '';
+	IPC::Run::run([ $ENV{PG_CONFIG} // 'pg_config', "--$_[0]" ], '>', \$output) or return;
+	return split ' ', $output;
+}
+
+SKIP:
+{
+	my ($include) = config('includedir-server');
+	skip "needs the server's headers", 1 unless $include && -e "$include/postgres.h";
+	my $library = PostgreSQL::Test::Utils::tempdir . '/series_probe.so';
+	my $output = '';
+	my @command = (config('cc'), qw(-g -O1 -Wall -fPIC -shared), '-Wl,-Bsymbolic', '-DLG_VERSION="x"', config('cppflags'), '-iquote', 'src',
+		"-I$include", 'test/unit/series_probe.c', (grep { !/pg_lifeguard\.c/ } glob('src/*.c')), '-o', $library);
+	my $built = eval { IPC::Run::run(\@command, '>&', \$output) };
+	skip 'needs a C compiler', 1 if !defined $built;
+	ok($built, 'it compiles') or die $output;
+
+	my $probed = lg_server('events', conf => "pg_lifeguard.sample_interval = 0\n");
+	$session = LgSession->new($probed);
+	$session->query("CREATE FUNCTION probe_attach(int8) RETURNS bool AS '$library' LANGUAGE C STRICT");
+	$session->query("CREATE FUNCTION probe_load(timestamptz, int) RETURNS int AS '$library' LANGUAGE C STRICT");
+	is($session->query('SELECT probe_attach(shared_memory) FROM lifeguard.status'), 't', 'attached');
+	foreach my $case ([64, '64|0|', '64 are told apart'], [70, '65|1|3.000', 'the rest of 70 are others'])
+	{
+		my ($events, $expected, $what) = @$case;
+		my $when = "'2001-01-01 00:$events:00Z'::timestamptz" =~ s/00:(6|7)(\d)/0$1:0$2/r;
+		$session->query("SELECT probe_load($when, $events)");
+		is($session->query("SELECT count(*), count(*) FILTER (WHERE wait_event_type = 'Other'), max(average_active) FILTER (WHERE wait_event_type = 'Other') FROM lifeguard.load_history WHERE minute = $when"),
+			$expected, $what);
+		is($session->query("SELECT max(average_active), min(seen), sum(average_active) = $events * 0.5 + 1 FROM lifeguard.load_history WHERE minute = $when"),
+			($events == 70 ? '3.000' : '1.500') . '|60.000|t', "nobody is lost of $events");
+	}
+	$session->close;
+	$probed->stop;
+	is(lg_log_complaints($probed), '', 'nothing bad in the log');
 }
 
 # --- on a standby, from memory

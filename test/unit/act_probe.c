@@ -22,6 +22,7 @@
 #include "actions.h"
 #include "clock.h"
 #include "ledger.h"
+#include "names.h"
 #include "lock_graph.h"
 #include "shared.h"
 
@@ -161,19 +162,20 @@ probe_add(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64((int64) lg_ledger_add(&entry));
 }
 
-/* what: repeat, finish, or a name for the relation */
+/* what: repeat, finish, or what the entry's relation is called */
 Datum
 probe_change(PG_FUNCTION_ARGS)
 {
 	uint64 number = (uint64) PG_GETARG_INT64(0);
 	char *what = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	LgLedgerEntry entry;
 
 	if (strcmp(what, "repeat") == 0)
 		lg_ledger_repeat(number);
 	else if (strcmp(what, "finish") == 0)
 		lg_ledger_finish(number, "survived", 0, -1);
-	else
-		lg_ledger_name_relation(number, what);
+	else if (lg_ledger_copy(number, &entry))
+		lg_names_learn(entry.relation_databaseid, entry.relation, what);
 	PG_RETURN_VOID();
 }
 
@@ -181,26 +183,30 @@ Datum
 probe_next(PG_FUNCTION_ARGS)
 {
 	LgLedgerEntry entry;
-	uint64 number = lg_ledger_next_unflushed((uint64) PG_GETARG_INT64(0), &entry);
+	uint64 number =
+		lg_records_find(LG_LEDGER, (uint64) PG_GETARG_INT64(0), lg_records_is_unflushed, &entry);
 
 	if (number == 0)
 		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(
-		psprintf("%d revision %u%s%s", (int) number, entry.revision,
-				 number == entry.number && entry.boot == lg_shared->created_at ? "" : " misnamed",
-				 entry.notified ? " notified" : "")));
+	PG_RETURN_TEXT_P(cstring_to_text(psprintf(
+		"%d revision %u%s%s", (int) number, entry.head.revision,
+		number == entry.head.number && entry.head.boot == lg_shared->created_at ? "" : " misnamed",
+		entry.notified ? " notified" : "")));
 }
 
 Datum
 probe_mark(PG_FUNCTION_ARGS)
 {
-	lg_ledger_mark_flushed((uint64) PG_GETARG_INT64(0), (uint32) PG_GETARG_INT32(1),
-						   PG_GETARG_BOOL(2));
+	uint64 number = (uint64) PG_GETARG_INT64(0);
+
+	lg_records_mark_flushed(LG_LEDGER, number, (uint32) PG_GETARG_INT32(1));
+	if (PG_GETARG_BOOL(2))
+		lg_ledger_mark_notified(number, (uint32) PG_GETARG_INT32(1));
 	PG_RETURN_VOID();
 }
 
 Datum
 probe_lost(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_INT64((int64) lg_shared->ledger_lost);
+	PG_RETURN_INT64((int64) lg_shared->records_lost[LG_LEDGER]);
 }

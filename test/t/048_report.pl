@@ -1,0 +1,362 @@
+# Reports: what they say of a night whose rows are known, that what they advise
+# can be done, that nothing in them is more than text, that nobody sees more in
+# them than in the views, and that they come in time when the history is long.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+
+use LgTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = lg_server('report', conf => <<'END');
+pg_lifeguard.sample_interval = 0
+pg_lifeguard.history_retention = 0
+END
+my $night = "'2026-01-10 22:00+00', '2026-01-11 06:00+00'";
+my %in_utc = (parameters => { TimeZone => 'UTC' });
+my $session = LgSession->new($node, %in_utc);
+$session->query('CREATE ROLE shop LOGIN; CREATE ROLE reports LOGIN; CREATE ROLE clerk LOGIN');
+
+sub section
+{
+	my ($report, $title) = @_;
+	return $report =~ /^## \Q$title\E\n(.*?)(?=^## |\z)/ms ? $1 : '';
+}
+
+# The cells of a table's rows, by the heading of their column.
+sub table
+{
+	my ($text) = @_;
+	my @lines = map { [ map { s/^\s+|\s+$//gr } split /(?<!\\)\|/, $_ ] } grep { /^\|/ } split /\n/, $text;
+	my ($head, undef, @rows) = @lines;
+
+	return map { my $row = $_; +{ map { ($head->[$_] => $row->[$_]) } 1 .. $#$head } } @rows;
+}
+
+# Every row of a table has as many cells as its head.
+sub is_table
+{
+	my ($text) = @_;
+	my %cells = map { scalar(() = /(?<!\\)\|/g) => 1 } grep { /^\|/ } split /\n/, $text;
+	return keys %cells == 1;
+}
+
+# What is wrong with a page as XML would have it, '' if nothing is.
+sub page_error
+{
+	my ($page) = @_;
+	my @open;
+
+	return 'not ASCII' if $page =~ /[^\x09\x0a\x20-\x7e]/;
+	$page =~ s/\A<!DOCTYPE html>\n//;
+	$page =~ s/<meta [^<>]*>//g;
+	$page =~ s/<style>[^<]*<\/style>//;
+	while ($page =~ /\G([^<>&]*)(?:&(?:#\d+|amp|lt|gt|quot);|<(\/?)([a-z][a-zA-Z0-9]*)((?: [a-zA-Z][a-zA-Z0-9-]*="[^"<>]*")*)(\/?)>|\z)/gc)
+	{
+		my ($close, $tag, $alone) = ($2, $3, $5);
+		last if !defined $tag && pos($page) == length $page;
+		next unless defined $tag;
+		return "<$tag> is not for here" unless $tag =~ /^(?:html|head|title|body|main|h[12]|section|p|figure|figcaption|div|ul|li|svg|desc|g|rect|path|line|text|table|thead|tbody|tr|th|td|dl|dt|dd|pre|code|footer)$/;
+		next if $alone;
+		if (!$close) { push @open, $tag; next; }
+		my $last = pop @open // 'nothing';
+		return "</$tag> ends <$last>" if $last ne $tag;
+	}
+	return 'not understood from: ' . substr($page, pos($page) // 0, 60) if (pos($page) // 0) < length $page;
+	return @open ? "<$open[-1]> has no end" : '';
+}
+
+# --- nothing recorded
+my $report = $session->query('SELECT lifeguard.report()');
+like($report, qr/^# Report of pg_lifeguard$/m, 'a report of nothing');
+like(section($report, 'What was recorded'), qr/^Nothing was recorded in this period\.$/m, 'and it says so');
+like(section($report, 'What was recorded'), qr/^From .* \(UTC\), 1 d 0 h\.$/m, 'of the last 24 hours');
+like(section($report, $_), qr/^\n?\S[^\n]*\.\n+\z/, "one line: $_")
+  foreach ('Incidents', 'Contention', 'Idle transactions', 'Connections', 'Load', 'Actions');
+my $page = $session->query('SELECT lifeguard.report_html()');
+is(page_error($page), '', 'a page of nothing');
+unlike($page, qr/<svg/, 'without charts');
+like($session->error_of("SELECT lifeguard.$_('2026-01-02', '2026-01-01')")->{message}, qr/^the period of a report must begin before it ends/,
+	"$_: a period the wrong way round") foreach ('report', 'report_html');
+like($session->error_of("SELECT lifeguard.report(now() + interval '1 hour')")->{message}, qr/and before now$/, 'nor one to come');
+foreach my $period ("'-infinity', 'infinity'", "NULL, '2026-01-01'", "'-infinity', '2026-01-01'")
+{
+	is($session->error_of("SELECT lifeguard.report($period)"), undef, "a report of ($period)");
+	is($session->error_of("SELECT lifeguard.report_html($period)"), undef, "a page of ($period)");
+}
+
+# --- a night of which all is known
+sub fill
+{
+	my ($session) = @_;
+	$session->query(<<'END');
+CREATE TABLE public.cache (id int PRIMARY KEY, v text);
+INSERT INTO lifeguard.connection_entries
+	SELECT '2026-01-01', m, timestamptz '2026-01-10 22:00+00' + m * interval '1 minute', 30, CASE m WHEN 290 THEN 95 ELSE 40 END,
+		8, 20, 1.5, 0.5, CASE m WHEN 290 THEN 6 ELSE 0 END, CASE m WHEN 290 THEN 12 ELSE 0 END, 97, 97, NULL, 60, 'primary'
+	FROM generate_series(0, 479) m WHERE m NOT BETWEEN 100 AND 104;
+INSERT INTO lifeguard.connection_usage_entries
+	SELECT '2026-01-01', n, r.oid, '2026-01-11 02:50+00', 'shopdb', u.usename, u.app, NULL, u.held, u.held_max, u.active, u.active_max, u.idle, u.intx, 60, 'primary'
+	FROM (VALUES (1, 'shop', 'web', 60, 70, 5, 9, 52, 3), (2, 'reports', 'metabase', 20, 22, 18, 20, 2, 0)) u (n, usename, app, held, held_max, active, active_max, idle, intx)
+		JOIN pg_roles r ON r.rolname = u.usename;
+INSERT INTO lifeguard.load_entries
+	SELECT '2026-01-01', m, timestamptz '2026-01-10 22:00+00' + (m % 480) * interval '1 minute', CASE WHEN m < 480 THEN 'CPU' ELSE 'Lock' END,
+		CASE WHEN m >= 480 THEN 'transactionid' END, CASE WHEN m < 480 THEN 2 ELSE 0.5 END, 60, 'primary'
+	FROM generate_series(0, 959) m;
+INSERT INTO lifeguard.contention_entries (boot, number, minute, datname, relation, relation_name, locktype, mode, held_mode, root_usesysid, root_application_name,
+		root_usename, root_query_id, root_query, waiter_usesysid, waiter_application_name, waiter_usename, waiter_query_id, waiter_query,
+		waits, waits_seen, seconds_seen, seconds_estimated, max, top_rows, top_row_seconds, recorded_on)
+	SELECT '2026-01-01', c.n, '2026-01-11 02:50+00', current_database(), to_regclass(c.relation), c.relation, c.locktype, c.mode, 'ExclusiveLock', s.oid, 'web',
+		'shop', 1, 'UPDATE cache SET v = $1 /* secret */', s.oid, 'worker', 'shop', 2, c.query, 100, c.seen, c.seconds, c.estimated, c.max, c.top, c.top_seconds, 'primary'
+	FROM (VALUES (1, 'public.cache', 'transactionid', 'ShareLock', 'UPDATE cache', 80, 412.5, 12.5, interval '40 s', '{"(3,7)"}'::text[], '{300}'::float8[]),
+			(2, 'public.orders', 'relation', 'AccessExclusiveLock', 'ALTER TABLE orders', 100, 90, 0, interval '90 s', '{}', '{}'),
+			(3, NULL, 'advisory', 'ExclusiveLock', 'SELECT pg_advisory_lock(1)', 100, 10, 0, interval '2 s', '{}', '{}'))
+		c (n, relation, locktype, mode, query, seen, seconds, estimated, max, top, top_seconds), pg_roles s
+	WHERE s.rolname = 'shop';
+INSERT INTO lifeguard.lock_wait_entries (boot, number, waiter_usesysid, waiter_pid, waiter_usename, waiter_application_name, waiter_query, root_usesysid,
+		root_pid, root_usename, root_application_name, root_query, locktype, relation_name, mode, wait_start, duration, "precision", estimated, ended_by, recorded_on)
+	SELECT '2026-01-01', g, s.oid, 100 + g, 'shop', 'worker', 'UPDATE cache /* secret */', s.oid, 99, 'shop', 'web', 'UPDATE cache /* secret */', 'transactionid',
+		'public.cache', 'ShareLock', timestamptz '2026-01-11 02:50+00' + g * interval '1 s', g * interval '1 s', '0', '0',
+		CASE WHEN g > 30 THEN 'policy' ELSE 'granted' END, 'primary'
+	FROM generate_series(1, 40) g, pg_roles s WHERE s.rolname = 'shop';
+INSERT INTO lifeguard.idle_transaction_entries (boot, number, usesysid, pid, usename, datname, application_name, state, query, query_tags, xact_start, idle_start,
+		duration, "precision", locks_held, max_blocked, blocked_seconds, horizon_age, ended_by, recorded_on)
+	SELECT '2026-01-01', i.n, r.oid, 500 + i.n, i.usename, 'shopdb', i.app, 'idle in transaction', CASE i.usename WHEN 'shop' THEN 'UPDATE cache /* secret */' ELSE 'SELECT 1 -- its own' END, 'route=/cart', i.at, i.at, i.duration, '0',
+		4, i.blocked, i.seconds, i.horizon, i.ended_by, 'primary'
+	FROM (VALUES (1, 'shop', 'web', timestamptz '2026-01-11 02:50+00', interval '40 s', 12, 300.0, NULL::int, 'policy'),
+			(2, 'shop', 'web', '2026-01-11 03:00+00', '40 s', 3, 100, NULL, 'end of transaction'),
+			(3, 'shop', 'web', '2026-01-11 03:10+00', '2 s', 0, 0, NULL, 'statement'),
+			(4, 'reports', 'metabase', '2026-01-11 01:00+00', '30 min', 0, 0, 250000, 'gone')) i (n, usename, app, at, duration, blocked, seconds, horizon, ended_by)
+		JOIN pg_roles r ON r.rolname = i.usename;
+INSERT INTO lifeguard.incident_entries (boot, number, since, until, going_on, worst_at, causes, worst_waiters, worst_used, usable, sessions_hurt, seconds_lost, root_usesysid,
+		root_pid, root_usename, root_datname, root_application_name, root_client_addr, root_state, root_query, relation_name, ended_by, recorded_on)
+	SELECT '2026-01-01', i.n, i.since, i.until, false, i.since, i.causes, i.waiters, i.used, 97, i.hurt, i.lost, CASE WHEN i.pid IS NOT NULL THEN s.oid END,
+		i.pid, CASE WHEN i.pid IS NOT NULL THEN 'shop' END, 'shopdb', 'web', '10.0.0.7', i.state,
+		CASE WHEN i.pid IS NOT NULL THEN 'UPDATE cache /* secret */' END, CASE WHEN i.pid IS NOT NULL THEN 'public.cache' END, i.ended_by, 'primary'
+	FROM (VALUES (1, timestamptz '2026-01-11 02:50:00+00', timestamptz '2026-01-11 02:51:30+00', '{waiters}'::text[], 12, 50, 31, 400.5, 99, 'idle in transaction', 'policy'),
+			(2, '2026-01-11 02:55:00+00', '2026-01-11 02:56:00+00', '{saturation}', 0, 95, 0, 0, NULL, NULL, 'by itself'),
+			(3, '2026-01-11 07:00:00+00', '2026-01-11 07:01:00+00', '{waiters}', 99, 95, 99, 99, NULL, NULL, 'by itself'))
+			i (n, since, until, causes, waiters, used, hurt, lost, pid, state, ended_by), pg_roles s
+	WHERE s.rolname = 'shop';
+INSERT INTO lifeguard.ledger_entries (boot, number, userid, at, policy, target, action, pid, usename, datname, application_name, state, blocked_total,
+		relation_name, query, signal, outcome, repeats, waiters_freed, reason, recorded_on)
+	SELECT '2026-01-01', a.n, s.oid, timestamptz '2026-01-11 02:50+00' + a.n * interval '1 s', a.policy, 'idle in transaction', a.action, 99, 'shop', 'shopdb', 'web',
+		'idle in transaction', 12, 'public.cache', 'UPDATE cache /* secret */', a.signal, a.outcome, 1, a.freed, 'why ' || a.n, 'primary'
+	FROM (VALUES (1, 'guard', 'terminate', 'SIGTERM', 'terminated in 3 ms', 11), (2, 'guard', 'terminate', 'SIGTERM', 'terminated in 12 ms', 1),
+			(3, 'watch', 'log', NULL, 'rehearsed', NULL), (4, NULL, 'cancel', 'SIGINT', 'cancelled in 2 ms', 4)) a (n, policy, action, signal, outcome, freed), pg_roles s
+	WHERE s.rolname = 'shop';
+END
+	return;
+}
+fill($session);
+$session->query("SELECT lifeguard.create_policy('watch', 'blocker', '1 s')");
+$report = $session->query("SELECT lifeguard.report($night)");
+my $text = section($report, 'What was recorded');
+like($text, qr/^From 2026-01-10 22:00:00 to 2026-01-11 06:00:00 \(UTC\), 8 h 0 min\.$/m, 'the period');
+like($text, qr/^Recorded: 475 minutes from 2026-01-10 22:00:00 to 2026-01-11 06:00:00\.$/m, 'what was recorded');
+like($text, qr/^Missing: nothing was recorded from 2026-01-10 23:40:00 to 2026-01-10 23:45:00 \(5 min 0 s\)\.$/m, 'what is missing');
+
+$text = section($report, 'Incidents');
+my @rows = table($text);
+like($text, qr/^2 incidents: 6 min 41 s lost by waiting, 31 sessions hurt\.$/m, 'incidents in all');
+is(scalar @rows, 2, 'two incidents');
+is(join('|', @{ $rows[0] }{ 'From', 'Until', 'Lasted', 'Causes', 'Waiters', 'Used', 'Hurt', 'Seconds lost', 'Ended by' }),
+	'2026-01-11 02:50:00|2026-01-11 02:51:30|1 min 30 s|waiters|12|50 of 97|31|400.5|policy', 'the worst first');
+like($text, qr/^- First cause: web as shop in shopdb, PID 99, from 10\.0\.0\.7, idle in transaction; awaited was public\.cache$/m, 'its first cause');
+like($text, qr/^- Statement: UPDATE cache .* secret /m, 'and its statement');
+like($text, qr/replay_policy\(.*'target', 'idle in transaction', 'min_duration', '10 s', 'min_blocked', 3, 'action', 'terminate'\)\), '2026-01-11 02:50:00\+00', '2026-01-11 02:51:31\+00'\);$/m,
+	'the next step: replay');
+like($text, qr/95 of 97 usable slots were taken: look who held them/, 'the next step for saturation');
+
+$text = section($report, 'Contention');
+@rows = table($text);
+like($text, qr/^8 min 45 s lost in \d+ waits; of that 12\.5 s estimated/m, 'seconds lost in all');
+like($text, qr/^40 waits are recorded one by one, the longest took 40\.0 s; ended by: granted 30, policy 10\.$/m, 'single waits');
+is(join('|', map { "$_->{Relation} $_->{'Seconds lost'} $_->{'Of that estimated'} $_->{Longest}" } @rows),
+	'public.cache 425.0 12.5 40.0 s|public.orders 90.0 0.0 1 min 30 s|advisory 10.0 0.0 2.0 s', 'by what they cost');
+is($rows[0]{Modes}, 'ShareLock against ExclusiveLock', 'modes');
+like($text, qr/^- Who: web as shop made worker as shop wait$/m, 'who made whom wait');
+like($text, qr/^- Rows: \(3,7\) 5 min 0 s$/m, 'hot rows');
+like($text, qr/^- Relation: .*0 dead rows/m, 'what explains it');
+like($text, qr/create_policy\('queued_ddl', 'queued ddl', '10 s', min_blocked => 1/, 'the next step for DDL');
+like($text, qr/pg_try_advisory_lock/, 'the next step for an advisory lock');
+
+$text = section($report, 'Idle transactions');
+@rows = table($text);
+is(join('|', map { "$_->{Application} $_->{Role} $_->{Pauses} $_->{Longest} $_->{'Seconds blocked'} $_->{'Most blocked'} $_->{'Horizon age'}" } @rows),
+	'web shop 3 40.0 s 400.0 12 |metabase reports 1 30 min 0 s 0.0 0 250000', 'the worst, and the longest');
+like($text, qr/^- Worst: PID 501 from 2026-01-11 02:50:00 for 40\.0 s, 12 blocked, 5 min 0 s of waiting; ended by policy$/m, 'the worst of them');
+like($text, qr/a limit of 10 s would have met 2 of 3 pauses and saved about 5 min 0 s;/, 'a limit with its figures');
+like($text, qr/^  SELECT lifeguard\.create_policy\('idle_web', 'idle in transaction', '10 s', min_blocked => 1, applications => ARRAY\['web'\]\);$/m, 'the call');
+like($text, qr/held back vacuum by up to 250000 transactions.*a timeout of 5 min for that role would have ended 1 of 1 pause\./, 'the other has harmed only vacuum');
+like($text, qr/^  ALTER ROLE reports SET idle_in_transaction_session_timeout = '5min';$/m, 'the call for that');
+
+$text = section($report, 'Connections');
+@rows = table($text);
+like($text, qr/^At most 95 of 97 usable slots were taken \(98 %\), in the minute of 2026-01-11 02:50:00; on average 30\.0\.$/m, 'the peak');
+like($text, qr/^1 of 475 minutes had 90 % or more taken\.$/m, 'how long');
+is(join('|', map { "$_->{Application} $_->{Most} $_->{Idle}" } @rows), 'web 70 52.0|metabase 22 2.0', 'who held them');
+like($text, qr/create_policy\('close_idle_web', 'idle', '1 min', connections_above => 0\.9, connections_until => 0\.8, keep => 9, applications => ARRAY\['web'\]\)/, 'the call');
+
+@rows = table(section($report, 'Load'));
+is(join('|', map { "$_->{'Wait class'} $_->{'Wait event'} $_->{'Active on average'} $_->{Share}" } @rows), 'CPU  2.00 80 %|Lock transactionid 0.50 20 %', 'load');
+
+$text = section($report, 'Actions');
+@rows = table($text);
+like($text, qr/^4 entries in the ledger, 3 carried out; 16 waiters freed\.$/m, 'actions in all');
+is(join('|', map { "$_->{Policy} $_->{Outcome} $_->{Times} $_->{'Waiters freed'}" } @rows), 'guard terminated 2 12|by hand cancelled 1 4|watch rehearsed 1 0', 'by kind');
+like($text, qr/alter_policy\('watch', action => 'terminate'\)/, 'a rehearsal is to be armed');
+
+# What it advises can be done.
+my @calls = $report =~ /^  ```sql\n  (.*)\n  ```$/mg;
+cmp_ok(scalar @calls, '>=', 8, 'calls');
+foreach my $call (grep { !/pg_stat_statements/ } @calls)
+{
+	my $error = $session->error_of("BEGIN; $call ROLLBACK");
+	is($error ? $error->{message} : undef, undef, "works: $call");
+	$session->query('ROLLBACK') if $error;
+}
+
+# --- the page
+$page = $session->query("SELECT lifeguard.report_html($night)");
+is(page_error($page), '', 'a page');
+is(scalar(() = $page =~ /<svg [^>]*role="img" aria-labelledby/g), 3, 'three charts');
+is(scalar(() = $page =~ /<title>/g) > 3, 1, 'with titles');
+like($page, qr/>97 usable</, 'the limit line');
+is(scalar(() = $page =~ /class="bar(?: cut)?" x=/g), 24, 'the longest waits');
+is(scalar(() = $page =~ /class="mark[^"]*" d="M\d+\.\d,0l/g), 4, 'four actions');
+is(scalar(() = $page =~ /<rect class="incident" x=/g), 6, 'two incidents behind each');
+like($page, qr/<rect class="gap"/, 'what is missing');
+like($page, qr/<td class="n">400\.5<\/td>/, 'tables');
+unlike($page, qr/<script|\bhttps?:|url\(|\@import/i, 'no script, no network');
+my ($longest) = sort { $b <=> $a } map { scalar(() = $_ =~ /V/g) } $page =~ / d="(M[^"]*)"/g;
+cmp_ok($longest, '<=', 2 * 300, 'its curves are bounded');
+
+# --- whoever may not see statements does not see them here
+foreach my $role ('clerk', 'reports')
+{
+	my $eye = LgSession->new($node, user => $role, %in_utc);
+	foreach my $function ('report', 'report_html')
+	{
+		my $seen = $eye->query("SELECT lifeguard.$function($night)");
+		unlike($seen, qr/secret/, "$role: $function hides statements");
+		like($seen, qr/425\.0/, "$role: $function has the figures");
+		like($seen, qr/insufficient privilege/, "$role: $function says what it hides");
+		is($seen =~ /its own/ ? 'shown' : 'hidden', $role eq 'clerk' ? 'hidden' : 'shown', "$role: $function and the statements of reports");
+	}
+	$eye->close;
+}
+like($page, qr/secret/, 'others see them');
+
+# --- hostile names and statements
+sub hostile
+{
+	my ($session, $evil) = @_;
+	my $literal = $evil =~ s/'/''/gr;
+
+	$session->query("UPDATE lifeguard.$_") foreach (
+		"incident_entries SET root_application_name = '$literal', root_query = '$literal', relation_name = '$literal', root_query_tags = '$literal' WHERE root_pid IS NOT NULL",
+		"contention_entries SET root_application_name = '$literal', waiter_application_name = '$literal', root_query = '$literal', waiter_query = '$literal', relation_name = '$literal'",
+		"idle_transaction_entries SET application_name = '$literal', query = '$literal', query_tags = '$literal'",
+		"lock_wait_entries SET waiter_application_name = '$literal', root_application_name = '$literal', relation_name = '$literal'",
+		"connection_usage_entries SET application_name = '$literal'",
+		"ledger_entries SET policy = '$literal', application_name = '$literal', query = '$literal', reason = '$literal', relation_name = '$literal'");
+	return ($session->query("SELECT lifeguard.report($night)"), $session->query("SELECT lifeguard.report_html($night)"));
+}
+
+sub is_harmless
+{
+	my ($what, $report, $page) = @_;
+	unlike($report, qr/(?<!\\)<(?:script|b|img)|(?<!\\)&[a-z#]|^```|\[x\]\(/mi, "$what: no HTML, links or fences");
+	unlike($report, qr/[\x00-\x09\x0b-\x1f\x7f]/, "$what: no control characters");
+	foreach my $title ('Incidents', 'Contention', 'Idle transactions', 'Connections', 'Load', 'Actions')
+	{
+		ok(is_table(section($report, $title)), "$what: the table of $title is one");
+	}
+	is(page_error($page), '', "$what: the page");
+	return;
+}
+
+my $evil = "<script>alert(1)</script>|`x```` \r\n# \x01\x1b[31m'\"\\ &lt; [x](http://x) --%_ \$1 *a* M\xc3\xbcll \xf0\x9f\x98\x80 \xe2\x80\xae \xc2\x85";
+my ($evil_report, $evil_page) = hostile($session, $evil);
+is_harmless('UTF8', $evil_report, $evil_page);
+unlike($evil_report, qr/\xe2\x80\xae|\xc2\x85/, 'nothing turns the direction of writing');
+like($evil_report, qr/\xf0\x9f\x98\x80/, 'a character of four bytes');
+like($evil_page, qr/&lt;script&gt;alert\(1\)&lt;\/script&gt;\|`x`/, 'shown as it is');
+like($evil_page, qr/M&#252;ll &#128512;/, 'by its number');
+my @evil_calls = $evil_report =~ /^  ```sql\n  (.*)\n  ```$/mg;
+unlike(join("\n", @evil_calls), qr/[<>|`]script/, 'calls hold nothing raw');
+foreach my $call (grep { /create_policy\('(?:idle_|close_)/ } @evil_calls)
+{
+	$session->query('BEGIN');
+	$session->query($call);
+	my $pattern = ($evil =~ s/\\/\\\\/gr =~ s/%/\\%/gr) =~ s/'/''/gr;
+	is($session->query("SELECT count(*) FROM lifeguard.policy WHERE applications = ARRAY['$pattern']"), '1', 'and still mean the same application');
+	$session->query('ROLLBACK');
+}
+($evil_report, $evil_page) = hostile($session, "\xf0\x9f\x98\x80" x 250);
+is_harmless('four bytes', $evil_report, $evil_page);
+like($evil_report, qr/Statement: (?:\xf0\x9f\x98\x80){197}\.\.\.$/m, 'clipped on a character');
+($evil_report, $evil_page) = hostile($session, '|' x 300);
+is_harmless('pipes', $evil_report, $evil_page);
+
+# --- other encodings
+$session->query("CREATE DATABASE $_ ENCODING '$_' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'") foreach ('latin1', 'sql_ascii');
+my $latin1 = LgSession->new($node, dbname => 'latin1', %in_utc);
+$latin1->query('SET client_min_messages = warning; CREATE EXTENSION pg_lifeguard');
+is(page_error($latin1->query('SELECT lifeguard.report_html()')), '', 'LATIN1: a page of nothing');
+fill($latin1);
+($evil_report, $evil_page) = hostile($latin1, "<script>M\xfcll\x85|\x01\xa0");
+is_harmless('LATIN1', $evil_report, $evil_page);
+like($evil_page, qr/&lt;script&gt;M&#252;ll \|/, 'LATIN1: by its number');
+like($evil_report, qr/script\\>M\xfcll \\\|/, 'LATIN1: as it is');
+like($evil_report, qr/The histories are in database postgres/, 'LATIN1: it is not at home');
+my $plain = LgSession->new($node, dbname => 'sql_ascii', %in_utc);
+$plain->query('SET client_min_messages = warning; CREATE EXTENSION pg_lifeguard');
+fill($plain);
+($evil_report, $evil_page) = hostile($plain, "<script>M\xfcll|\x01\xff\xfe");
+is_harmless('SQL_ASCII', $evil_report, $evil_page);
+like($evil_page, qr/&lt;script&gt;M\?ll\| \?\?/, 'SQL_ASCII: bytes that are nothing');
+($evil_report, $evil_page) = hostile($plain, 'x' . "\xf0\x9f\x98\x80" x 70);
+is_harmless('UTF-8 in SQL_ASCII', $evil_report, $evil_page);
+like($evil_page, qr/x&#128512;/, 'SQL_ASCII: UTF-8 by its number');
+like($evil_report, qr/Statement: x(?:\xf0\x9f\x98\x80){49}\.\.\.$/m, 'SQL_ASCII: not clipped within a character');
+$_->close foreach ($latin1, $plain);
+
+# --- a long history
+my $episodes = $ENV{LG_LONG} ? 1_000_000 : 20_000;
+$session->query('SET statement_timeout = 0');
+$session->query(<<"END");
+INSERT INTO lifeguard.lock_wait_entries (boot, number, waiter_usesysid, waiter_pid, waiter_usename, waiter_application_name, waiter_query, root_usesysid,
+		root_pid, root_usename, root_application_name, root_query, locktype, relation_name, mode, wait_start, duration, "precision", estimated, ended_by, recorded_on)
+	SELECT '2026-01-02', g, s.oid, g, 'shop', 'worker', 'UPDATE cache', s.oid, 99, 'shop', 'web', 'UPDATE cache', 'transactionid', 'public.cache', 'ShareLock',
+		timestamptz '2026-02-01 00:00+00' + g % 80000 * interval '1 s', g % 1000 * interval '10 ms', '0', '0', 'granted', 'primary'
+	FROM generate_series(1, $episodes * 0.8) g, pg_roles s WHERE s.rolname = 'shop';
+INSERT INTO lifeguard.idle_transaction_entries (boot, number, usesysid, pid, usename, datname, application_name, state, query, xact_start, idle_start, duration, "precision",
+		locks_held, max_blocked, blocked_seconds, ended_by, recorded_on)
+	SELECT '2026-01-02', g, s.oid, g % 50000, 'shop', 'shopdb', 'app ' || g % 100, 'idle in transaction', 'UPDATE cache', NULL,
+		timestamptz '2026-02-01 00:00+00' + g % 80000 * interval '1 s', g % 1000 * interval '10 ms', '0', 3, g % 5, g % 5, 'statement', 'primary'
+	FROM generate_series(1, $episodes * 0.2) g, pg_roles s WHERE s.rolname = 'shop';
+ANALYZE;
+END
+my $eye = LgSession->new($node, user => 'clerk', %in_utc);
+foreach my $reader ($session, $eye)
+{
+	$reader->query("SET statement_timeout = '10 s'");
+	foreach my $function ('report', 'report_html')
+	{
+		my $long = $reader->query("SELECT lifeguard.$function('2026-02-01 00:00+00', '2026-02-02 00:00+00')");
+		like($long, qr/\Q@{[ $episodes * 0.8 ]}\E waits are recorded/, "a long history: $function");
+		cmp_ok(length $long, '<', 500_000, 'is bounded');
+	}
+}
+
+$_->close foreach ($session, $eye);
+$node->stop;
+is(lg_log_complaints($node), '', 'nothing bad in the log');
+
+done_testing();
