@@ -12,7 +12,7 @@ use LgTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = lg_server('report', conf => <<'END');
+my $node = lg_server('report', init => { allows_streaming => 1 }, conf => <<'END');
 pg_lifeguard.sample_interval = 0
 pg_lifeguard.history_retention = 0
 END
@@ -326,6 +326,20 @@ is_harmless('UTF-8 in SQL_ASCII', $evil_report, $evil_page);
 like($evil_page, qr/x&#128512;/, 'SQL_ASCII: UTF-8 by its number');
 like($evil_report, qr/Statement: x(?:\xf0\x9f\x98\x80){49}\.\.\.$/m, 'SQL_ASCII: not clipped within a character');
 $_->close foreach ($latin1, $plain);
+
+# --- a standby has what came from its primary
+$node->backup('night');
+my $standby = PostgreSQL::Test::Cluster->new('report_standby');
+$standby->init_from_backup($node, 'night', has_streaming => 1);
+$standby->start;
+my $there = LgSession->new($standby, %in_utc);
+$report = $there->query("SELECT lifeguard.report($night)");
+like($report, qr/, a standby, seen from database postgres;/, 'standby: it says so');
+like(section($report, 'Incidents'), qr/^2 incidents: 6 min 41 s lost/m, 'standby: incidents of its primary');
+like(section($report, 'Connections'), qr/^No minute was recorded\.$/m, 'standby: connections are its own');
+is(page_error($there->query("SELECT lifeguard.report_html($night)")), '', 'standby: the page');
+$there->close;
+$standby->stop;
 
 # --- a long history
 my $episodes = $ENV{LG_LONG} ? 1_000_000 : 20_000;
