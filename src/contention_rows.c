@@ -12,6 +12,7 @@
 #include "commands/dbcommands.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h" /* get_database_name(), from 19 */
 #include "utils/numeric.h"
 
 #include "contention.h"

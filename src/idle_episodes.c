@@ -623,7 +623,11 @@ lg_idle_episodes_consider(LgMemory *memory, const LgSession *session)
 	open_episode(room, episode, session, age);
 }
 
-/* What those whom it blocks have waited since they were last charged, within the pause. */
+/*
+ * What those whom it blocks have waited since they were last charged, within the
+ * pause.  When the clock has been set back, all that is known of them is that they
+ * were there.
+ */
 static int64
 waited_since(const LgLockGraph *graph, const IdleEpisode *episode, const int *blocked, int n)
 {
@@ -633,10 +637,14 @@ waited_since(const LgLockGraph *graph, const IdleEpisode *episode, const int *bl
 	for (int i = 0; i < n; i++)
 	{
 		TimestampTz start = graph->nodes[blocked[i]].wait_start;
+		TimestampTz since = Max(start, from);
 
 		if (start == 0 && episode->charged_until == 0)
 			continue;
-		sum += Min(lg_clock_age(Max(start, from), graph->read_at), episode->gap);
+		if (since <= graph->read_at + CLOCK_TOLERANCE)
+			sum += Min(lg_clock_age(since, graph->read_at), episode->gap);
+		else if (episode->charged_until != 0)
+			sum += episode->gap;
 	}
 	return sum;
 }

@@ -47,6 +47,7 @@
 
 #define LONGEST_ABSENCE (10 * USECS_PER_SEC) /* after failures, as long as there is work */
 #define RETRY_INTERVAL (1 * USECS_PER_SEC)	 /* when it could not be sent */
+#define LINGER_STEP 100						 /* ms between looks at what has changed */
 #define POLL_INTERVAL (10 * USECS_PER_SEC)	 /* where nothing tells of changes */
 #define PURGE_INTERVAL (USECS_PER_HOUR)		 /* between two rounds of retention by age */
 #define MEASURE_INTERVAL (USECS_PER_MINUTE)	 /* of a table that is written to */
@@ -59,6 +60,7 @@ note_failure(const char *problem)
 {
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_shared->keeper.failures++;
+	lg_shared->keeper.setbacks++;
 	strlcpy(lg_shared->keeper.problem, problem, LG_PROBLEM_SIZE);
 	LWLockRelease(lg_shared->lock);
 }
@@ -74,6 +76,17 @@ read_news(void)
 	return news;
 }
 
+/* How long to wait after so many failures in a row. */
+static int64
+pause_after(int failures)
+{
+	int64 pause = LG_SHORTEST_ABSENCE;
+
+	for (int i = 0; i < failures && pause < LONGEST_ABSENCE; i++)
+		pause *= 2;
+	return Min(pause, LONGEST_ABSENCE);
+}
+
 /* ------------------------------------------------------------------------
  * In the collector: when to send a keeper
  * ------------------------------------------------------------------------
@@ -85,11 +98,10 @@ typedef struct Errand
 	LgErrand worker;
 	int64 ended_at;
 	int64 not_before;	   /* after a failure to send it */
-	int64 unflushed_since; /* 0 = all is in the table */
+	int64 unflushed_since; /* 0 = nothing is to be written now */
 	int failures_in_a_row;
-	uint64 failures_before; /* news when it was sent */
+	uint64 setbacks_before; /* news when it was sent */
 	uint64 runs_before;
-	TimestampTz flush_before;
 	char home[NAMEDATALEN]; /* where it was sent */
 } Errand;
 
@@ -101,12 +113,9 @@ judge_end(int64 now)
 {
 	LgKeeperNews news = read_news();
 
-	/* where the extension is missing, say, entries would have us send one after the other */
-	bool wrote_nothing = errand.unflushed_since != 0 && news.last_flush == errand.flush_before;
-
 	if (news.runs == errand.runs_before)
 		note_failure("the keeper did not start; the server log says why");
-	if (news.runs == errand.runs_before || news.failures != errand.failures_before || wrote_nothing)
+	if (news.runs == errand.runs_before || news.setbacks != errand.setbacks_before)
 		errand.failures_in_a_row++;
 	else
 		errand.failures_in_a_row = 0;
@@ -134,15 +143,38 @@ is_under_way(int64 now)
 	return false;
 }
 
-/* Since when has a record been waiting for its table?  0 = none is. */
-static int64
-unflushed_since(int64 now)
+/* Are records of that kind to be written? */
+static bool
+has_unflushed(LgRecordKind kind)
 {
-	if (RecoveryInProgress() || lg_records_unflushed() == 0)
+	int unflushed;
+	uint64 lost;
+
+	lg_records_count(kind, &unflushed, &lost);
+	return unflushed > 0 && lg_records_type(kind)->n_columns > 0;
+}
+
+/* When records are to be written; NEVER if there are none. */
+static int64
+flush_due(const LgKeeperNews *news, int64 now)
+{
+	int64 retry = NEVER;
+	bool any = false;
+
+	for (int kind = 0; kind < LG_RECORD_KINDS && !RecoveryInProgress(); kind++)
+	{
+		if (!has_unflushed(kind))
+			continue;
+		if (news->tables[kind].retry_at > now)
+			retry = Min(retry, news->tables[kind].retry_at);
+		else
+			any = true;
+	}
+	if (!any)
 		errand.unflushed_since = 0;
 	else if (errand.unflushed_since == 0)
 		errand.unflushed_since = now;
-	return errand.unflushed_since;
+	return any ? Min(retry, errand.unflushed_since + lg_flush_interval * LG_USECS_PER_MSEC) : retry;
 }
 
 /* Must we look from time to time, because nothing would tell us of a change? */
@@ -169,23 +201,20 @@ purge_due(const LgKeeperNews *news, LgRecordKind kind)
 
 	if (days == 0 || lg_records_type(kind)->n_columns == 0)
 		return NEVER;
-	return table->purged_days == days ? table->purged_at + PURGE_INTERVAL : 0;
+	return Max(table->retry_at, table->purged_days == days ? table->purged_at + PURGE_INTERVAL : 0);
 }
 
 /* When a keeper is wanted; NEVER if it is not. */
 static int64
 wanted_at(int64 now)
 {
-	int64 wanted = NEVER;
-	int64 unflushed = unflushed_since(now);
 	LgKeeperNews news = read_news();
+	int64 wanted = flush_due(&news, now);
 
 	if (errand.worker.sent_at == 0 ||
 		pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN ||
 		strcmp(errand.home, lg_settings_home_database()) != 0)
 		return now;
-	if (unflushed != 0)
-		wanted = unflushed + lg_flush_interval * LG_USECS_PER_MSEC;
 	if (must_poll())
 		wanted = Min(wanted, errand.worker.sent_at + POLL_INTERVAL);
 	for (int kind = 0; kind < LG_RECORD_KINDS && !RecoveryInProgress(); kind++)
@@ -197,13 +226,9 @@ wanted_at(int64 now)
 static int64
 may_be_sent_at(void)
 {
-	int64 absence = LG_SHORTEST_ABSENCE;
-
-	for (int i = 0; i < errand.failures_in_a_row && absence < LONGEST_ABSENCE; i++)
-		absence *= 2;
 	if (errand.ended_at == 0)
 		return errand.not_before;
-	return Max(errand.ended_at + Min(absence, LONGEST_ABSENCE), errand.not_before);
+	return Max(errand.ended_at + pause_after(errand.failures_in_a_row), errand.not_before);
 }
 
 /* Where to send a keeper; InvalidOid if it cannot be sent, which is noted. */
@@ -257,9 +282,8 @@ send_keeper(Oid home, const char *name, LgTime now)
 		note_failure(LG_NO_WORKER_SLOT);
 		return;
 	}
-	errand.failures_before = news.failures;
+	errand.setbacks_before = news.setbacks;
 	errand.runs_before = news.runs;
-	errand.flush_before = news.last_flush;
 	strlcpy(errand.home, name, NAMEDATALEN);
 }
 
@@ -340,7 +364,10 @@ typedef void (*Job)(Oid extension, void *arg);
 typedef struct Stay
 {
 	int64 began;
+	TimestampTz came_at;
 	bool has_extension;
+	bool setback;				   /* something went wrong that concerns more than one table */
+	bool left_alone;			   /* a table that had a problem before was not tried again yet */
 	char problem[LG_PROBLEM_SIZE]; /* the first one; empty = none */
 } Stay;
 
@@ -416,6 +443,7 @@ do_job(Stay *stay, const char *doing, Job job, void *arg)
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_shared->keeper.failures++;
 	LWLockRelease(lg_shared->lock);
+	stay->setback = true;
 	if (stay->problem[0] == '\0')
 		strlcpy(stay->problem, problem, LG_PROBLEM_SIZE);
 	return problem;
@@ -468,10 +496,44 @@ bring_policies(Stay *stay)
 										  LG_POLICIES_KNOWN);
 }
 
+/*
+ * Need they be read?  Whoever changes them says so where a trigger can tell;
+ * elsewhere they are read again now and then.
+ */
+static bool
+policies_wanted(void)
+{
+	LgPolicySet head;
+
+	lg_policies_describe(&head);
+	return pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN ||
+		   head.databaseid != MyDatabaseId || head.problem[0] != '\0' || head.fails_since != 0 ||
+		   GetCurrentTimestamp() - head.read_at >= POLL_INTERVAL / 2;
+}
+
 static LgTableNews *
 table_news(LgRecordKind kind)
 {
 	return &lg_shared->keeper.tables[kind];
+}
+
+/*
+ * Do a job that concerns the table of one kind.  Returns false if it could not be
+ * done: then that table is left alone for a while, and no other.
+ */
+static bool
+do_table_job(Stay *stay, LgRecordKind kind, const char *doing, Job job, void *arg)
+{
+	LgTableNews *news = table_news(kind);
+	bool setback = stay->setback;
+
+	if (do_job(stay, doing, job, arg) == NULL)
+		return stay->has_extension;
+	stay->setback = setback;
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	news->retry_at = lg_clock_read(CLOCK_MONOTONIC) + pause_after(++news->failures);
+	LWLockRelease(lg_shared->lock);
+	return false;
 }
 
 static void
@@ -494,8 +556,8 @@ static void
 bring_kind(Stay *stay, LgRecordBatch *batch)
 {
 	batch->next = 0;
-	while (time_is_left(stay) && do_job(stay, "writing records", write_records, batch) == NULL &&
-		   batch->n > 0)
+	while (time_is_left(stay) &&
+		   do_table_job(stay, batch->kind, "writing records", write_records, batch) && batch->n > 0)
 	{
 		for (int i = 0; i < batch->n; i++)
 		{
@@ -507,6 +569,7 @@ bring_kind(Stay *stay, LgRecordBatch *batch)
 		}
 		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 		table_news(batch->kind)->written += batch->n;
+		table_news(batch->kind)->failures = 0;
 		lg_shared->keeper.last_flush = GetCurrentTimestamp();
 		LWLockRelease(lg_shared->lock);
 	}
@@ -515,6 +578,7 @@ bring_kind(Stay *stay, LgRecordBatch *batch)
 /* A table, and what is to be done to it or found out. */
 typedef struct Purge
 {
+	LgRecordKind kind;
 	const LgRecordType *type;
 	TimestampTz before;
 	int64 most;
@@ -544,8 +608,8 @@ purge_all(Stay *stay, Purge *purge)
 {
 	do
 	{
-		if (!time_is_left(stay) || do_job(stay, "deleting old rows", purge_some, purge) != NULL ||
-			!stay->has_extension)
+		if (!time_is_left(stay) ||
+			!do_table_job(stay, purge->kind, "deleting old rows", purge_some, purge))
 			return false;
 		purge->most -= purge->deleted;
 	} while (purge->deleted == LG_PURGE_SIZE && purge->most > 0);
@@ -567,22 +631,26 @@ static void
 limit_size(Stay *stay, LgRecordKind kind)
 {
 	LgTableNews news = read_news().tables[kind];
-	Purge purge = {.type = lg_records_type(kind), .before = DT_NOEND};
+	Purge purge = {.kind = kind, .type = lg_records_type(kind), .before = DT_NOEND};
+	bool done;
 
 	if (lg_retention_limit(purge.type) == 0 && !news.full)
 		return;
 	if (!must_measure(&news) || !time_is_left(stay) ||
-		do_job(stay, "measuring a table", measure, &purge) != NULL)
+		!do_table_job(stay, kind, "measuring a table", measure, &purge))
 		return;
 	purge.most = purge.size.excess;
-	if (purge.most == 0 || purge_all(stay, &purge))
-	{
-		news.measured_at = lg_clock_read(CLOCK_MONOTONIC);
-		news.written = 0;
-	}
-	news.full = purge.size.full;
+	done = purge.most == 0 || purge_all(stay, &purge);
+
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-	*table_news(kind) = news; /* nobody else writes it */
+	if (done)
+	{
+		table_news(kind)->measured_at = lg_clock_read(CLOCK_MONOTONIC);
+		table_news(kind)->written = 0;
+	}
+	if (news.full && !purge.size.full)
+		table_news(kind)->retry_at = 0;
+	table_news(kind)->full = purge.size.full;
 	LWLockRelease(lg_shared->lock);
 }
 
@@ -594,17 +662,19 @@ static void
 bring_records(Stay *stay)
 {
 	LgRecordBatch *batch = lg_record_tables_new_batch();
-	int turn = (int) (read_news().runs % LG_RECORD_KINDS);
+	LgKeeperNews news = read_news();
+	int turn = (int) (news.runs % LG_RECORD_KINDS);
 
 	for (int i = -1; i < LG_RECORD_KINDS; i++)
 	{
-		int unflushed;
-		uint64 lost;
-
 		batch->kind = i < 0 ? LG_LEDGER : (turn + i) % LG_RECORD_KINDS;
-		lg_records_count(batch->kind, &unflushed, &lost);
-		if (lg_records_type(batch->kind)->n_columns == 0 || unflushed == 0)
+		if (!has_unflushed(batch->kind))
 			continue;
+		if (news.tables[batch->kind].retry_at > stay->began)
+		{
+			stay->left_alone = true;
+			continue;
+		}
 		bring_kind(stay, batch);
 		limit_size(stay, batch->kind);
 	}
@@ -641,7 +711,7 @@ apply_retention(Stay *stay)
 
 	for (int kind = 0; kind < LG_RECORD_KINDS && stay->has_extension; kind++)
 	{
-		Purge purge = {.type = lg_records_type(kind), .most = PG_INT64_MAX};
+		Purge purge = {.kind = kind, .type = lg_records_type(kind), .most = PG_INT64_MAX};
 		int days = lg_retention_days(purge.type);
 
 		purge.before = GetCurrentTimestamp() - days * USECS_PER_DAY;
@@ -662,11 +732,43 @@ tell(const Stay *stay, bool done)
 	TimestampTz now = GetCurrentTimestamp();
 
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-	if (done)
-		strlcpy(news->problem, stay->problem, LG_PROBLEM_SIZE);
-	else
+	if (!done)
 		news->last_run = now;
+	else if (stay->problem[0] != '\0' || !stay->left_alone)
+		strlcpy(news->problem, stay->problem, LG_PROBLEM_SIZE);
+	news->setbacks += done && stay->setback;
 	LWLockRelease(lg_shared->lock);
+}
+
+/*
+ * To come is dearer than to stay: where records come one after the other, wait for
+ * those of the next flush_interval.  Returns false when it is time to go: when none
+ * have come, when anything is wrong, or after two thirds of the longest stay.
+ */
+static bool
+linger(const Stay *stay)
+{
+	int64 began = lg_clock_read(CLOCK_MONOTONIC);
+	int64 flush = began + lg_flush_interval * LG_USECS_PER_MSEC;
+
+	if (RecoveryInProgress() || !stay->has_extension || stay->left_alone ||
+		stay->problem[0] != '\0' || read_news().last_flush < stay->came_at)
+		return false;
+	while (time_is_left(stay))
+	{
+		int64 now;
+
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LINGER_STEP,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		now = lg_clock_read(CLOCK_MONOTONIC);
+		if (pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN)
+			return true;
+		if (now >= flush)
+			return lg_records_unflushed() > 0;
+	}
+	return false;
 }
 
 /*
@@ -688,19 +790,28 @@ lg_keeper_main(Datum arg)
 	at_work = true;
 
 	stay.began = lg_clock_read(CLOCK_MONOTONIC);
+	stay.came_at = GetCurrentTimestamp();
 	tell(&stay, false);
 	lg_errand_settle_in("1s");
-	bring_policies(&stay);
-	if (!RecoveryInProgress())
+	stay.has_extension = true; /* each job looks again */
+	do
 	{
-		if (stay.has_extension)
+		if (policies_wanted())
+			bring_policies(&stay);
+		if (!RecoveryInProgress())
 		{
-			bring_records(&stay);
-			send_notifications(&stay);
+			if (stay.has_extension)
+			{
+				bring_records(&stay);
+				send_notifications(&stay);
+			}
+			apply_retention(&stay);
 		}
-		apply_retention(&stay);
-	}
+	} while (linger(&stay));
 	disable_timeout(STATEMENT_TIMEOUT, false);
+
+	/* or records would have one sent after the other */
+	stay.setback |= !stay.has_extension && lg_records_unflushed() > 0;
 	tell(&stay, true);
 	proc_exit(0);
 }

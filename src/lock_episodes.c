@@ -11,7 +11,7 @@
  *
  * Charges: each pass charges each waiter what it has waited since it was charged
  * last, and its end whatever is left of its charge in all.  Be T the time between the
- * two passes around its start.  Where its length is known exactly, the charge is the
+ * two passes around its start.  Where its length is known well, the charge is the
  * length or, if that is more, T: for those of its length that no pass came to see,
  * and so estimated.  Where it is not, taking the middle of what it may be would
  * charge waits about as long as T up to an eighth too much; instead the charge is T
@@ -43,6 +43,7 @@
 #include "state.h"
 
 #define MOST_ROOTS 64 /* of a set, looked through for the one a wait had before */
+#define WELL_KNOWN 16 /* a length is, if it is so many times its precision */
 #define CLOCK_SLACK (1 * USECS_PER_SEC)
 
 /* A session with its texts, for whoever refers to it. */
@@ -508,9 +509,10 @@ judge_end(const OpenWait *wait, int slot, int64 least, int64 most, LgLockWaitRec
  * being "least".  Returns how much of its charge exceeds its length.
  */
 static int64
-charge_rest(LgMemory *memory, const OpenWait *wait, int64 least, int64 duration, bool exact)
+charge_rest(LgMemory *memory, const OpenWait *wait, int64 least, int64 duration, int64 precision)
 {
-	int64 rest = (exact ? Max(duration, wait->interval) : wait->sampled) - least;
+	bool known = precision == 0 || (least >= wait->interval && least >= WELL_KNOWN * precision);
+	int64 rest = (known ? Max(duration, wait->interval) : wait->sampled) - least;
 	int64 estimated = 0;
 
 	if (duration < wait->interval)
@@ -556,7 +558,7 @@ finish(LgMemory *memory, OpenWait *wait, int slot, LgTime now, TimestampTz begun
 	if (begun != 0)
 		most = Max(Min(most, begun - wait->wait_start), least);
 	judge_end(wait, slot, least, most, &record);
-	record.estimated = charge_rest(memory, wait, least, record.duration, record.precision == 0);
+	record.estimated = charge_rest(memory, wait, least, record.duration, record.precision);
 	if (wait->contention != 0)
 		lg_contention_note_duration(wait->contention, record.duration,
 									Max(1.0, (double) wait->interval / Max(record.duration, 1)));

@@ -8,8 +8,10 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h" /* get_database_name(), from 19 */
 
 #include "lock_episodes.h"
 #include "names.h"
@@ -21,10 +23,10 @@
 	OIDOID, INT4OID, TIMESTAMPTZOID, NAMEOID, NAMEOID, TEXTOID, INETOID, TEXTOID, INT8OID,         \
 		TEXTOID, TEXTOID
 
-static const Oid types[] = {WHO_TYPES,		WHO_TYPES,	 WHO_TYPES,	  TEXTOID,	   OIDOID,
-							TEXTOID,		INT8OID,	 INT4OID,	  TEXTOID,	   TEXTOID,
-							TIMESTAMPTZOID, INTERVALOID, INTERVALOID, INTERVALOID, INT4OID,
-							TEXTOID,		NAMEOID,	 TEXTOID};
+	static const Oid types[] = {WHO_TYPES,		WHO_TYPES,	 WHO_TYPES,	  TEXTOID,	   OIDOID,
+								TEXTOID,		INT8OID,	 INT4OID,	  TEXTOID,	   TEXTOID,
+								TIMESTAMPTZOID, INTERVALOID, INTERVALOID, INTERVALOID, INT4OID,
+								TEXTOID,		NAMEOID,	 TEXTOID};
 
 PG_FUNCTION_INFO_V1(pg_lifeguard_read_lock_wait_history);
 

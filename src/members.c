@@ -29,6 +29,22 @@
 
 #define OUR_SCHEMA "lifeguard"
 
+/* Run a query about catalogs, planned once for as long as the process lives. */
+static void
+ask(SPIPlanPtr *plan, const char *query, int n, Oid *types, Datum *values)
+{
+	if (*plan == NULL)
+	{
+		SPIPlanPtr prepared = SPI_prepare(query, n, types);
+
+		if (prepared == NULL || SPI_keepplan(prepared) != 0)
+			elog(ERROR, "could not prepare to read catalogs");
+		*plan = prepared;
+	}
+	if (SPI_execute_plan(*plan, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read catalogs");
+}
+
 /*
  * The extension's OID in this database, or InvalidOid if it is not there.
  * Raises an error if its catalog is of another version than the library.  Needs
@@ -37,13 +53,14 @@
 Oid
 lg_members_find_extension(void)
 {
+	static SPIPlanPtr plan = NULL;
 	bool isnull;
 	char *version;
 
-	if (SPI_execute("SELECT e.oid, e.extversion FROM pg_catalog.pg_extension e "
-					"WHERE e.extname = 'pg_lifeguard'",
-					true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not look for the extension");
+	ask(&plan,
+		"SELECT e.oid, e.extversion FROM pg_catalog.pg_extension e "
+		"WHERE e.extname = 'pg_lifeguard'",
+		0, NULL, NULL);
 	if (SPI_processed == 0)
 		return InvalidOid;
 
@@ -86,13 +103,13 @@ find_fault(Oid extension, Oid table, bool for_writing)
 		"  THEN 'has a trigger or a foreign key that does not belong to the extension'"
 		" END "
 		"FROM pg_catalog.pg_class c WHERE c.oid = $2";
+	static SPIPlanPtr plan = NULL;
 	Oid types[] = {OIDOID, OIDOID, BOOLOID};
 	Datum values[] = {ObjectIdGetDatum(extension), ObjectIdGetDatum(table),
 					  BoolGetDatum(for_writing)};
 
-	if (SPI_execute_with_args(query, lengthof(types), types, values, NULL, true, 1) !=
-			SPI_OK_SELECT ||
-		SPI_processed != 1)
+	ask(&plan, query, lengthof(types), types, values);
+	if (SPI_processed != 1)
 		elog(ERROR, "could not examine the table");
 	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
@@ -100,13 +117,14 @@ find_fault(Oid extension, Oid table, bool for_writing)
 static Oid
 owner_of(Oid table)
 {
+	static SPIPlanPtr plan = NULL;
 	Oid types[] = {OIDOID};
 	Datum values[] = {ObjectIdGetDatum(table)};
 	bool isnull;
 
-	if (SPI_execute_with_args("SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = $1",
-							  lengthof(types), types, values, NULL, true, 1) != SPI_OK_SELECT ||
-		SPI_processed != 1)
+	ask(&plan, "SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = $1", lengthof(types),
+		types, values);
+	if (SPI_processed != 1)
 		elog(ERROR, "could not find the owner of the table");
 	return DatumGetObjectId(
 		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));

@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
@@ -90,22 +91,20 @@ fill(LgRecordBatch *batch)
 static void
 read_columns(Oid table, Columns *columns)
 {
-	Oid types[] = {OIDOID};
-	Datum values[] = {ObjectIdGetDatum(table)};
-	bool isnull;
+	Relation relation = table_open(table, NoLock);
+	TupleDesc description = RelationGetDescr(relation);
 
-	if (SPI_execute_with_args("SELECT a.attname, a.atttypid FROM pg_catalog.pg_attribute a "
-							  "WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped "
-							  "ORDER BY a.attnum",
-							  lengthof(types), types, values, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the columns of a table");
-	columns->n = (int) Min(SPI_processed, LG_MAX_COLUMNS);
-	for (int i = 0; i < columns->n; i++)
+	columns->n = 0;
+	for (int i = 0; i < description->natts && columns->n < LG_MAX_COLUMNS; i++)
 	{
-		columns->names[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
-		columns->types[i] = DatumGetObjectId(
-			SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull));
+		Form_pg_attribute attribute = TupleDescAttr(description, i);
+
+		if (attribute->attisdropped)
+			continue;
+		columns->names[columns->n] = pstrdup(NameStr(attribute->attname));
+		columns->types[columns->n++] = attribute->atttypid;
 	}
+	table_close(relation, NoLock);
 }
 
 /* Refuse a table whose columns are not those that the kind adds. */
@@ -152,7 +151,7 @@ prepare(const LgRecordType *type, Columns *columns)
 						 i > IDENTITY ? ", " : "", name, name, name);
 	}
 	plan = SPI_prepare(sql.data, columns->n, columns->types);
-	if (plan == NULL)
+	if (plan == NULL || SPI_keepplan(plan) != 0)
 		elog(ERROR, "could not prepare to write records");
 	return plan;
 }
@@ -184,8 +183,9 @@ void
 lg_record_tables_write(Oid extension, LgRecordBatch *batch)
 {
 	const LgRecordType *type = lg_records_type(batch->kind);
+	static SPIPlanPtr plans[LG_RECORD_KINDS]; /* for as long as the process lives */
+	SPIPlanPtr *plan = &plans[batch->kind];
 	Columns columns;
-	SPIPlanPtr plan;
 
 	fill(batch);
 	if (batch->n == 0)
@@ -193,10 +193,11 @@ lg_record_tables_write(Oid extension, LgRecordBatch *batch)
 
 	read_columns(lg_members_use_table(extension, type->table, RowExclusiveLock), &columns);
 	check_columns(type, &columns);
-	plan = prepare(type, &columns);
+	if (*plan == NULL)
+		*plan = prepare(type, &columns);
 	for (int i = 0; i < batch->n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		write_one(plan, type, lg_record_tables_get(batch, i));
+		write_one(*plan, type, lg_record_tables_get(batch, i));
 	}
 }

@@ -637,7 +637,8 @@ add_graph_facts(LgRescue *rescue, LgCandidate *candidate)
 	facts->root_blocker = node->first_waiter < 0;
 	facts->last_waiting = lg_state_last_waiting(candidate->session);
 	count_blocked(graph, index, facts);
-	if (facts->blocks_since != 0)
+	if (facts->blocks_since != 0 && candidate->local->policy.target != LG_TARGET_WAITER &&
+		candidate->local->policy.target != LG_TARGET_QUEUED_DDL) /* those are meant as they wait */
 		facts->blocks_since = Max(facts->blocks_since, facts->last_waiting);
 	ddl = find_queued_ddl(graph, node);
 	if (ddl != NULL)

@@ -65,6 +65,8 @@ typedef struct LgTableNews
 	bool full;		   /* nothing more may be written */
 	int64 purged_at;   /* monotonic; when nothing was left that was too old; 0 = never */
 	int purged_days;   /* older than so many days */
+	int failures;	   /* in a row */
+	int64 retry_at;	   /* monotonic; it is left alone until then */
 } LgTableNews;
 
 /* How the keeper fares.  A problem is why rows are not written; empty = all is well. */
@@ -74,7 +76,8 @@ typedef struct LgKeeperNews
 	uint64 runs;		  /* of those that came to run */
 	TimestampTz last_run; /* when the newest one had reached its database; 0 = never */
 	TimestampTz last_flush;
-	uint64 failures;  /* jobs it could not do, or that it could not be sent for */
+	uint64 failures; /* jobs it could not do, or that it could not be sent for */
+	uint64 setbacks; /* the same, but for those that concern one table of records only */
 	LgTableNews tables[LG_RECORD_KINDS];
 	char problem[LG_PROBLEM_SIZE];
 } LgKeeperNews;

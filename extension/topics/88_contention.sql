@@ -190,7 +190,7 @@ WITH minutes AS MATERIALIZED (
 			m.waiter_application_name, m.waiter_usename, m.waiter_query_id,
 			CASE WHEN m.waiter_query_id IS NULL THEN m.waiter_query END), 0) AS key
 	FROM lifeguard.contention_minutes m
-	WHERE m.minute > COALESCE(contention.since - interval '1 minute', '-infinity')
+	WHERE m.minute >= COALESCE(date_trunc('minute', contention.since), '-infinity')
 		AND m.minute < COALESCE(contention.until, 'infinity')
 		AND (contention.since IS NOT NULL OR m.minute >= COALESCE(
 			(SELECT s.reset_at FROM lifeguard.read_status() s), '-infinity'))

@@ -20,6 +20,17 @@ DECLARE
 	many boolean := p.connections_above IS NOT NULL OR p.victim_order IS NOT DISTINCT FROM 'all but oldest';
 	problem record;
 BEGIN
+	IF p IS NULL THEN -- all of its columns are
+		RAISE null_value_not_allowed USING
+			MESSAGE = 'policy must not be null',
+			HINT = 'A stored policy is replayed by its name; one that is not, as jsonb_populate_record(NULL::lifeguard.policy, ''{"target": "blocker", "min_duration": "30 s"}'').';
+	END IF;
+	IF replay_policy.until < replay_policy.since THEN
+		RAISE invalid_parameter_value USING
+			MESSAGE = 'argument "until" must not be earlier than "since"',
+			DETAIL = format('since is %s, until is %s.', replay_policy.since, replay_policy.until);
+	END IF;
+
 	-- what the table would fill in
 	p.name := coalesce(p.name, 'replayed');
 	p.enabled := coalesce(p.enabled, true);
@@ -54,7 +65,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION lifeguard.replay_policy(lifeguard.policy, timestamptz, timestamptz) IS
-'Whom a policy, which need not be stored, would have acted on between two moments, when and why, and how many seconds of waiting that would have saved; from the recorded episodes, through the same decisions as a pass. unknown: what it cannot know. Schedule, filters, rights and limits count; columns left NULL have their defaults.';
+'Whom a policy, which need not be stored, would have acted on between two moments (NULL: from the first on; until now), when and why, from the recorded episodes that are over, through the same decisions as a pass. seconds_saved: what others waited because of that session from then on, each second counted once; 0 for whom it would have spared or left over limit. Schedule, filters and limits count, and roles and rights as they are today; enabled and pauses do not. Action log: whom it would have logged, seconds as if it had acted. unknown: what the histories do not tell. Columns left NULL have their defaults.';
 
 CREATE FUNCTION lifeguard.replay_policy(name text, since timestamptz,
 	until timestamptz, OUT at timestamptz, OUT pid integer, OUT backend_start timestamptz,

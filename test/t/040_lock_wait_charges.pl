@@ -113,6 +113,15 @@ foreach my $step (50, 300, 700)
 	  or diag "charged $sum, length $length +- $precision";
 }
 
+# One so long that its length is known well.
+make_pass(0);
+waits();
+my $total = (make_pass(500))[1];
+$total += (make_pass(100))[1] foreach 1 .. 20;
+goes_on();
+$total += (make_pass(100))[1];
+cmp_ok(abs($total - newest($us->('duration'))), '<=', 1, 'a long wait is charged its length');
+
 # Where the end is known, so is the charge.
 foreach my $more (0, 400)
 {

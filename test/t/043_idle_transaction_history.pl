@@ -298,17 +298,94 @@ like($cousin->error_of('SELECT * FROM lifeguard.idle_transaction_entries')->{mes
 # --- what memory and the table have is shown once; the table is masked alike
 $boss->query('INSERT INTO lifeguard.idle_transaction_entries SELECT * FROM lifeguard.read_idle_transactions() ON CONFLICT DO NOTHING');
 is($boss->query('SELECT count(*) FROM lifeguard.idle_transaction_history'), $all, 'no row twice');
-$boss->query("UPDATE lifeguard.idle_transaction_entries SET boot = boot - interval '1 day'");
+$boss->query('CREATE TEMP TABLE before AS SELECT * FROM lifeguard.idle_transaction_entries');
+$boss->query("UPDATE before SET boot = boot - interval '1 day'");
+$boss->query('INSERT INTO lifeguard.idle_transaction_entries SELECT * FROM before');
 is($boss->query('SELECT count(*) FROM lifeguard.idle_transaction_history'), 2 * $all, 'those before a restart beside those since');
 foreach my $who ($boss, $cousin, $auditor)
 {
-	is($who->query('SELECT count(*) FROM (SELECT h FROM lifeguard.idle_transaction_history h GROUP BY h.* HAVING count(*) % 2 = 1) d'), 0, 'the table shows what memory did');
+	is($who->query('SELECT count(*) FROM (SELECT h FROM lifeguard.idle_transaction_history h GROUP BY h HAVING count(*) % 2 = 1) d'), 0, 'the table shows what memory did');
 }
 is($cousin->query($masked), '<insufficient privilege>|0', 'and to an ordinary role no more');
 
 is($boss->query('SELECT count(*) FROM lifeguard.idle_transaction_history WHERE duration < interval \'0\' OR "precision" < interval \'0\' OR blocked_seconds < 0'), 0, 'nothing is negative');
-$_->close foreach $cousin, $auditor, $boss;
+
+# --- a server that stops cleanly remembers those it ended, too
+$_->close foreach $cousin, $auditor;
+$boss->query('DELETE FROM lifeguard.idle_transaction_entries WHERE boot < (SELECT min(boot) FROM lifeguard.read_idle_transactions())');
+$session = clerk();
+my $stopped = pause($session, 'BEGIN; SELECT 8', 0.4, sub { $boss->close; $node->stop });
+$node->start;
+$boss = LgSession->new($node);
+is(row($session, 'query, ended_by'), 'BEGIN; SELECT 8|gone', 'it was idle to the end');
+lasted($session, $stopped, 1, 'to the end');
+is($boss->query('SELECT count(*) FROM lifeguard.idle_transaction_history'), $all + 1, 'nothing is lost, nor there twice');
+$session->close;
+$boss->close;
 $node->stop;
 is(lg_log_complaints($node), '', 'nothing bad in the log');
+
+# --- the wall clock jumps by an hour: seconds stay seconds
+SKIP:
+{
+	my ($library) = grep { -e } glob '/usr/lib/*/faketime/libfaketime.so.1 /usr/lib/faketime/libfaketime.so.1';
+	skip 'faketime is not installed', 1 unless $library;
+
+	my $offset_file = PostgreSQL::Test::Utils::tempdir . '/offset';
+	append_to_file($offset_file, "+0\n");
+	$node = lg_server('jumps', start => 0, conf => <<'END');
+pg_lifeguard.sample_interval = 100ms
+pg_lifeguard.fast_interval = 50ms
+pg_lifeguard.min_episode = 200ms
+END
+	{
+		local $ENV{LD_PRELOAD} = $library;
+		local $ENV{FAKETIME_TIMESTAMP_FILE} = $offset_file;
+		local $ENV{FAKETIME_NO_CACHE} = 1;
+		local $ENV{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
+		local $ENV{DONT_FAKE_MONOTONIC} = 1;
+		local $ENV{NO_FAKE_STAT} = 1;
+		$node->start;
+	}
+	$boss = LgSession->new($node);
+	$boss->query('CREATE EXTENSION pg_lifeguard; CREATE ROLE clerk LOGIN; CREATE TABLE till (id int PRIMARY KEY, amount int); INSERT INTO till VALUES (1, 0); GRANT ALL ON till TO PUBLIC');
+
+	# up to 15 the first collector is not under faketime, see 005_clock.pl
+	my $unfaked = lg_status($boss, 'collector_pid');
+	$boss->query("SELECT pg_terminate_backend($unfaked)");
+	lg_collector_again($boss, $unfaked) or die;
+	lg_passes($boss, 5);
+
+	my $jumps = 0;
+	foreach my $offset ('+3600', '+0')
+	{
+		my $holder = clerk();
+		my $victim = clerk();
+		my $asked;
+		my $pause = pause($holder, 'BEGIN; UPDATE till SET amount = 1', 0.5, sub {
+			$asked = time;
+			$victim->send('UPDATE till SET amount = 2');
+			$boss->poll('SELECT waiting = 1 FROM lifeguard.status') or die;
+			append_to_file("$offset_file.new", "$offset\n");
+			rename "$offset_file.new", $offset_file or die "rename: $!\n";
+			$jumps++;
+			$boss->poll("SELECT clock_jumps = $jumps FROM lifeguard.status") or die;
+			usleep(400_000);
+			$holder->query('COMMIT');
+			$victim->answer;
+		});
+		my $waited = time - $asked;
+		lasted($holder, $pause, 0, "clock at $offset");
+		is(row($holder, 'ended_by'), 'end of transaction', "clock at $offset: named");
+		my $charged = row($holder, 'blocked_seconds');
+		note "$charged s blocked, by the client's clock $waited s";
+		cmp_ok($charged, '<=', $waited + 1, "clock at $offset: no hour out of a second");
+		cmp_ok($charged, '>=', $waited - 0.3, "clock at $offset: nor nothing");
+		$_->close foreach $holder, $victim;
+	}
+	$boss->close;
+	$node->stop;
+	is(lg_log_complaints($node), '', 'nothing bad in this log either');
+}
 
 done_testing();

@@ -300,7 +300,16 @@ END
 		'||||23|23', 'the rest has no names');
 	$_->close foreach @many;
 
-	# --- what the keeper writes: shown once, masked as in memory
+	# --- what the keeper writes: minutes that are over, shown once, masked as in memory
+	my $now = $minute->(5);
+	lg_configure($session, 'pg_lifeguard.flush_interval' => '100ms');
+	foreach my $kind (['connection_entries', 4], ['connection_usage_entries', 13], ['load_entries', 4])
+	{
+		my ($table, $n) = @$kind;
+		ok($session->poll("SELECT count(*) FROM lifeguard.$table", $n), "$table is written");
+		is($session->query("SELECT count(*) FROM lifeguard.$table WHERE $now"), '0', 'but not the minute under way');
+	}
+	is($session->query('SELECT records_unflushed, keeper_problem FROM lifeguard.status'), '0|', 'all is well');
 	foreach my $kind (['connection_entries', 'connection_history'], ['connection_usage_entries', 'connection_usage_history'], ['load_entries', 'load_history'])
 	{
 		my ($table, $view) = @$kind;
