@@ -763,6 +763,8 @@ linger(const Stay *stay)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		now = lg_clock_read(CLOCK_MONOTONIC);
+		if (ConfigReloadPending)
+			return false; /* the next one has the new settings */
 		if (pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN)
 			return true;
 		if (now >= flush)
@@ -781,6 +783,7 @@ lg_keeper_main(Datum arg)
 {
 	Stay stay = {0};
 
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	if (lg_shared == NULL || !claim())
