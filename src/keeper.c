@@ -318,14 +318,21 @@ write_records(Oid extension, void *arg)
 	lg_record_tables_write(extension, batch);
 }
 
-/* Records of a kind out; each batch counts once it is committed. */
+/*
+ * Records of a kind out; each batch counts once it is committed.  No more than the
+ * ring can hold: where they come as fast as they go, the table's size must have its
+ * turn, too.
+ */
 static void
 bring_kind(Stay *stay, LgRecordBatch *batch)
 {
+	int most = lg_records_type(batch->kind)->capacity();
+
 	batch->next = 0;
-	while (time_is_left(stay) &&
+	while (most > 0 && time_is_left(stay) &&
 		   do_table_job(stay, batch->kind, "writing records", write_records, batch) && batch->n > 0)
 	{
+		most -= batch->n;
 		for (int i = 0; i < batch->n; i++)
 		{
 			uint32 revision = lg_record_tables_get(batch, i)->revision;
@@ -463,6 +470,7 @@ send_notifications(Stay *stay)
 
 	while (lg_notify && time_is_left(stay))
 	{
+		batch.n = 0; /* nothing is looked for where the extension has been dropped */
 		if (do_job(stay, "sending notifications", send_some, &batch) != NULL || batch.n == 0)
 			break;
 		for (int i = 0; i < batch.n; i++)
@@ -505,6 +513,7 @@ tell(const Stay *stay, bool done)
 	else if (stay->problem[0] != '\0' || !stay->left_alone)
 		strlcpy(news->problem, stay->problem, LG_PROBLEM_SIZE);
 	news->setbacks += done && stay->setback;
+	news->no_extension = done && !stay->has_extension;
 	LWLockRelease(lg_shared->lock);
 }
 
@@ -580,9 +589,6 @@ lg_keeper_main(Datum arg)
 		}
 	} while (linger(&stay));
 	disable_timeout(STATEMENT_TIMEOUT, false);
-
-	/* or records would have one sent after the other */
-	stay.setback |= !stay.has_extension && lg_records_unflushed() > 0;
 	tell(&stay, true);
 	proc_exit(0);
 }

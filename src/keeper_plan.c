@@ -155,7 +155,7 @@ static int64
 wanted_at(int64 now)
 {
 	LgKeeperNews news = lg_keeper_news();
-	int64 wanted = flush_due(&news, now);
+	int64 wanted = news.no_extension ? NEVER : flush_due(&news, now);
 
 	if (errand.worker.sent_at == 0 ||
 		pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN ||
@@ -163,8 +163,11 @@ wanted_at(int64 now)
 		return now;
 	if (must_poll())
 		wanted = Min(wanted, errand.worker.sent_at + POLL_INTERVAL);
-	for (int kind = 0; kind < LG_RECORD_KINDS && !RecoveryInProgress(); kind++)
-		wanted = Min(wanted, lg_keeper_purge_due(&news, kind));
+	for (int kind = 0; kind < LG_RECORD_KINDS; kind++)
+	{
+		if (!RecoveryInProgress() && !news.no_extension)
+			wanted = Min(wanted, lg_keeper_purge_due(&news, kind));
+	}
 	return wanted;
 }
 

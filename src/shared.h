@@ -76,8 +76,9 @@ typedef struct LgKeeperNews
 	uint64 runs;		  /* of those that came to run */
 	TimestampTz last_run; /* when the newest one had reached its database; 0 = never */
 	TimestampTz last_flush;
-	uint64 failures; /* jobs it could not do, or that it could not be sent for */
-	uint64 setbacks; /* the same, but for those that concern one table of records only */
+	uint64 failures;   /* jobs it could not do, or that it could not be sent for */
+	uint64 setbacks;   /* the same, but for those that concern one table of records only */
+	bool no_extension; /* in the database where the newest one was */
 	LgTableNews tables[LG_RECORD_KINDS];
 	char problem[LG_PROBLEM_SIZE];
 } LgKeeperNews;

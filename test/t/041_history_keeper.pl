@@ -167,6 +167,19 @@ ok(problem_becomes('%has other columns%'), 'another layout is refused');
 $session->query('ALTER TABLE lifeguard.idle_transaction_entries DROP mine');
 ok(is_written('strange'), 'and this one is not');
 
+# --- the extension is dropped while the keeper waits for one of its tables
+lg_configure($session, 'pg_lifeguard.notify' => 'on');
+$rival = LgSession->new($node);
+$rival->query('BEGIN; DROP EXTENSION pg_lifeguard');
+ok($session->poll($keeper_waits), 'the keeper waits');
+$rival->query('COMMIT');
+$session->poll("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_lifeguard keeper'", '0');
+is($session->query('SELECT 1'), '1', 'the server lives on');
+$session->query('CREATE EXTENSION pg_lifeguard');
+stay('anew');
+ok(is_written('anew'), 'written to the new table');
+ok(well_again(), 'well again');
+
 # --- a clean stop keeps what is not over yet: this minute, and a stay that goes on
 my $sitter = LgSession->new($node);
 $sitter->query("BEGIN; SELECT 'until the end' /* step=2 */");
