@@ -10,7 +10,11 @@ use LgTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = lg_server('versions', conf => "pg_lifeguard.sample_interval = 200ms\n");
+my $node = lg_server('versions', conf => <<'END');
+pg_lifeguard.sample_interval = 200ms
+pg_lifeguard.min_episode = 0
+pg_lifeguard.incident_min_waiters = 1
+END
 my $session = LgSession->new($node);
 my $version = lg_status($session, 'library_version');
 
@@ -45,7 +49,23 @@ is($session->query("SELECT lifeguard.cancel_session($holder->{pid}, 'nothing run
 $session->query("SELECT lifeguard.create_policy('watch', 'idle in transaction', '1 h')");
 ok($session->poll("SELECT count(*) = 1 FROM lifeguard.preview_policy('watch') WHERE pid = $holder->{pid}"),
 	'a policy that means somebody');
+
+# an episode of each kind that is over
+my ($before, $behind) = map { LgSession->new($node) } 1 .. 2;
+$before->query('BEGIN; SELECT pg_advisory_xact_lock(1)');
+$behind->send('SELECT pg_advisory_xact_lock(1)');
+ok($session->poll('SELECT count(*) = 2 FROM lifeguard.lock_waits'), 'one more waits');
+$session->query('SELECT lifeguard.run_pass(), pg_sleep(0.01), lifeguard.run_pass()');
+$before->query('COMMIT');
+ok(!$behind->answer->{error}, 'and has waited');
+$_->close foreach ($before, $behind);
+ok($session->poll('SELECT count(*) > 0 FROM lifeguard.lock_wait_history'), 'a lock wait that is over');
+ok($session->poll('SELECT count(*) > 0 FROM lifeguard.idle_transaction_history'), 'a pause that is over');
+$session->query("SELECT lifeguard.create_policy('was', 'idle in transaction', '1 ms')");
 my %arguments = (
+	pg_lifeguard_replay_episodes => [
+		'policy lifeguard.policy, since timestamptz, until timestamptz, ',
+		"(SELECT p FROM lifeguard.policy p WHERE name = 'was'), '-infinity', 'infinity'" ],
 	pg_lifeguard_read_lock_graph => ['part text, ', "'waits'"],
 	pg_lifeguard_preview_policy => ['name text, ', "'watch'"],
 	pg_lifeguard_run_policy => ['name text, rehearse boolean, ', "'watch', true"]);
