@@ -9,25 +9,23 @@
  * database gets his turn.  It waits for no lock longer than a second.  What it
  * cannot do is kept for the next one, counted and told in status.
  *
- * Locking: lg_shared->lock to copy news in or out.  The collector looks up the
- * home database only if its catalog can be locked at once.
+ * When one is sent is keeper_plan.c's affair.
+ *
+ * Locking: lg_shared->lock to copy news in or out.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
 
-#include "access/twophase.h"
 #include "access/xact.h"
 #include "access/xlog.h"
-#include "catalog/pg_database.h"
-#include "commands/dbcommands.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
-#include "storage/procarray.h"
+#include "storage/latch.h"
 #include "tcop/tcopprot.h"
-#include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 
@@ -46,17 +44,15 @@
 #include "shared.h"
 
 #define LONGEST_ABSENCE (10 * USECS_PER_SEC) /* after failures, as long as there is work */
-#define RETRY_INTERVAL (1 * USECS_PER_SEC)	 /* when it could not be sent */
 #define LINGER_STEP 100						 /* ms between looks at what has changed */
-#define POLL_INTERVAL (10 * USECS_PER_SEC)	 /* where nothing tells of changes */
-#define PURGE_INTERVAL (USECS_PER_HOUR)		 /* between two rounds of retention by age */
 #define MEASURE_INTERVAL (USECS_PER_MINUTE)	 /* of a table that is written to */
 #define MEASURE_ROWS 1000					 /* the same, when it is written to fast */
-#define NEVER PG_INT64_MAX
 
-/* Count a failure, and say what it was. */
-static void
-note_failure(const char *problem)
+/*
+ * Count a failure, and say what it was.  Takes lg_shared->lock for a moment.
+ */
+void
+lg_keeper_note_failure(const char *problem)
 {
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_shared->keeper.failures++;
@@ -65,8 +61,11 @@ note_failure(const char *problem)
 	LWLockRelease(lg_shared->lock);
 }
 
-static LgKeeperNews
-read_news(void)
+/*
+ * How keepers fare.  Takes lg_shared->lock, shared, for a moment.
+ */
+LgKeeperNews
+lg_keeper_news(void)
 {
 	LgKeeperNews news;
 
@@ -76,9 +75,11 @@ read_news(void)
 	return news;
 }
 
-/* How long to wait after so many failures in a row. */
-static int64
-pause_after(int failures)
+/*
+ * How long to wait after so many failures in a row, in microseconds.
+ */
+int64
+lg_keeper_pause_after(int failures)
 {
 	int64 pause = LG_SHORTEST_ABSENCE;
 
@@ -86,243 +87,6 @@ pause_after(int failures)
 		pause *= 2;
 	return Min(pause, LONGEST_ABSENCE);
 }
-
-/* ------------------------------------------------------------------------
- * In the collector: when to send a keeper
- * ------------------------------------------------------------------------
- */
-
-/* What the collector remembers.  Times are monotonic, in microseconds. */
-typedef struct Errand
-{
-	LgErrand worker;
-	int64 ended_at;
-	int64 not_before;	   /* after a failure to send it */
-	int64 unflushed_since; /* 0 = nothing is to be written now */
-	int failures_in_a_row;
-	uint64 setbacks_before; /* news when it was sent */
-	uint64 runs_before;
-	char home[NAMEDATALEN]; /* where it was sent */
-} Errand;
-
-static Errand errand;
-
-/* What became of the keeper that has just ended. */
-static void
-judge_end(int64 now)
-{
-	LgKeeperNews news = read_news();
-
-	if (news.runs == errand.runs_before)
-		note_failure("the keeper did not start; the server log says why");
-	if (news.runs == errand.runs_before || news.setbacks != errand.setbacks_before)
-		errand.failures_in_a_row++;
-	else
-		errand.failures_in_a_row = 0;
-
-	errand.ended_at = now;
-	if (errand.unflushed_since != 0)
-		errand.unflushed_since = now;
-}
-
-/* Is a keeper under way?  One that stays too long is told to end. */
-static bool
-is_under_way(int64 now)
-{
-	LgKeeperNews news;
-
-	if (errand.worker.handle == NULL)
-	{
-		/* sent by the collector before us, perhaps */
-		news = read_news();
-		return news.pid != 0 && BackendPidGetProc(news.pid) != NULL;
-	}
-	if (lg_errand_is_under_way(&errand.worker, now))
-		return true;
-	judge_end(now);
-	return false;
-}
-
-/* Are records of that kind to be written? */
-static bool
-has_unflushed(LgRecordKind kind)
-{
-	int unflushed;
-	uint64 lost;
-
-	lg_records_count(kind, &unflushed, &lost);
-	return unflushed > 0 && lg_records_type(kind)->n_columns > 0;
-}
-
-/* When records are to be written; NEVER if there are none. */
-static int64
-flush_due(const LgKeeperNews *news, int64 now)
-{
-	int64 retry = NEVER;
-	bool any = false;
-
-	for (int kind = 0; kind < LG_RECORD_KINDS && !RecoveryInProgress(); kind++)
-	{
-		if (!has_unflushed(kind))
-			continue;
-		if (news->tables[kind].retry_at > now)
-			retry = Min(retry, news->tables[kind].retry_at);
-		else
-			any = true;
-	}
-	if (!any)
-		errand.unflushed_since = 0;
-	else if (errand.unflushed_since == 0)
-		errand.unflushed_since = now;
-	return any ? Min(retry, errand.unflushed_since + lg_flush_interval * LG_USECS_PER_MSEC) : retry;
-}
-
-/* Must we look from time to time, because nothing would tell us of a change? */
-static bool
-must_poll(void)
-{
-	LgPolicySet head;
-
-	lg_policies_describe(&head);
-
-	/*
-	 * No trigger fires for COMMIT PREPARED, DROP EXTENSION, DROP DATABASE, or a
-	 * copy of a database, nor on a standby for what comes from the primary.
-	 */
-	return head.n > 0 || head.problem[0] != '\0' || max_prepared_xacts > 0 || RecoveryInProgress();
-}
-
-/* When a table has to be looked through for rows that are too old; NEVER if it has not. */
-static int64
-purge_due(const LgKeeperNews *news, LgRecordKind kind)
-{
-	const LgTableNews *table = &news->tables[kind];
-	int days = lg_retention_days(lg_records_type(kind));
-
-	if (days == 0 || lg_records_type(kind)->n_columns == 0)
-		return NEVER;
-	return Max(table->retry_at, table->purged_days == days ? table->purged_at + PURGE_INTERVAL : 0);
-}
-
-/* When a keeper is wanted; NEVER if it is not. */
-static int64
-wanted_at(int64 now)
-{
-	LgKeeperNews news = read_news();
-	int64 wanted = news.no_extension ? NEVER : flush_due(&news, now);
-
-	if (errand.worker.sent_at == 0 ||
-		pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN ||
-		strcmp(errand.home, lg_settings_home_database()) != 0)
-		return now;
-	if (must_poll())
-		wanted = Min(wanted, errand.worker.sent_at + POLL_INTERVAL);
-	for (int kind = 0; kind < LG_RECORD_KINDS; kind++)
-	{
-		if (!RecoveryInProgress() && !news.no_extension)
-			wanted = Min(wanted, purge_due(&news, kind));
-	}
-	return wanted;
-}
-
-/* The first moment at which another may be sent. */
-static int64
-may_be_sent_at(void)
-{
-	if (errand.ended_at == 0)
-		return errand.not_before;
-	return Max(errand.ended_at + pause_after(errand.failures_in_a_row), errand.not_before);
-}
-
-/* Where to send a keeper; InvalidOid if it cannot be sent, which is noted. */
-static Oid
-find_home(const char *name, LgTime now)
-{
-	Oid home;
-	bool allows = false;
-	bool found;
-	char problem[LG_PROBLEM_SIZE];
-
-	StartTransactionCommand();
-	found = lg_errand_look_up(DatabaseNameIndexId, Anum_pg_database_datname, F_NAMEEQ,
-							  CStringGetDatum(name), &home, &allows);
-	CommitTransactionCommand();
-
-	if (!found)
-	{
-		errand.not_before = now.mono + RETRY_INTERVAL;
-		return InvalidOid;
-	}
-	if (OidIsValid(home) && allows)
-		return home;
-
-	snprintf(problem, sizeof(problem),
-			 OidIsValid(home) ? "database \"%s\" allows no connections"
-							  : "database \"%s\" does not exist",
-			 name);
-	if (OidIsValid(home))
-		lg_policies_note_failure(problem, now.wall);
-	else
-		lg_policies_withdraw(problem, now.wall);
-	note_failure(problem);
-	errand.failures_in_a_row++;
-	errand.ended_at = now.mono;
-	errand.worker.sent_at = now.mono; /* as far as polling goes */
-	strlcpy(errand.home, name, NAMEDATALEN);
-	pg_atomic_write_u32(&lg_shared->policies_changed, LG_POLICIES_KNOWN); /* found out by polling */
-	return InvalidOid;
-}
-
-static void
-send_keeper(Oid home, const char *name, LgTime now)
-{
-	LgKeeperNews news = read_news();
-
-	if (!lg_errand_send(&errand.worker, "lg_keeper_main", "keeper",
-						"policies are not read and ledger entries stay in memory", home, now.mono))
-	{
-		errand.not_before = now.mono + RETRY_INTERVAL;
-		note_failure(LG_NO_WORKER_SLOT);
-		return;
-	}
-	errand.setbacks_before = news.setbacks;
-	errand.runs_before = news.runs;
-	strlcpy(errand.home, name, NAMEDATALEN);
-}
-
-/*
- * Send a keeper if there is something for it to do.  For the collector alone,
- * outside a transaction, whenever it is awake; cheap when nothing is to be done.
- * Returns the moment, by the monotonic clock, at which it wants to be called at
- * the latest; 0 = when something happens.  Waits for no heavyweight lock.
- */
-int64
-lg_keeper_tend(LgTime now)
-{
-	const char *name = lg_settings_home_database();
-	int64 due;
-	Oid home;
-
-	if (is_under_way(now.mono))
-		return now.mono + LG_LONGEST_PATIENCE;
-
-	due = wanted_at(now.mono);
-	if (due == NEVER)
-		return 0;
-	due = Max(due, may_be_sent_at());
-	if (due > now.mono)
-		return due;
-
-	home = find_home(name, now);
-	if (OidIsValid(home))
-		send_keeper(home, name, now);
-	return now.mono + RETRY_INTERVAL;
-}
-
-/* ------------------------------------------------------------------------
- * The keeper
- * ------------------------------------------------------------------------
- */
 
 static bool at_work = false; /* has reached its database, and not left it yet */
 
@@ -351,7 +115,7 @@ leave(int code, Datum arg)
 									  : "the keeper could not connect; the server log says why";
 
 		lg_policies_note_failure(problem, GetCurrentTimestamp());
-		note_failure(problem);
+		lg_keeper_note_failure(problem);
 		pg_atomic_write_u32(&lg_shared->policies_changed, LG_POLICIES_CHANGED);
 	}
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
@@ -381,7 +145,7 @@ is_known(const char *problem)
 	LgPolicySet head;
 
 	lg_policies_describe(&head);
-	return strcmp(problem, read_news().problem) == 0 || strcmp(problem, head.problem) == 0;
+	return strcmp(problem, lg_keeper_news().problem) == 0 || strcmp(problem, head.problem) == 0;
 }
 
 /* The current error as a problem, and in the server log. */
@@ -534,7 +298,7 @@ do_table_job(Stay *stay, LgRecordKind kind, const char *doing, Job job, void *ar
 		return stay->has_extension;
 	stay->setback = setback;
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-	news->retry_at = lg_clock_read(CLOCK_MONOTONIC) + pause_after(++news->failures);
+	news->retry_at = lg_clock_read(CLOCK_MONOTONIC) + lg_keeper_pause_after(++news->failures);
 	LWLockRelease(lg_shared->lock);
 	return false;
 }
@@ -545,7 +309,7 @@ write_records(Oid extension, void *arg)
 	LgRecordBatch *batch = arg;
 
 	batch->n = 0;
-	if (read_news().tables[batch->kind].full)
+	if (lg_keeper_news().tables[batch->kind].full)
 		ereport(ERROR,
 				(errcode(ERRCODE_DISK_FULL),
 				 errmsg("table \"lifeguard.%s\" is full: its deleted rows cannot be removed",
@@ -640,7 +404,7 @@ must_measure(const LgTableNews *news)
 static void
 limit_size(Stay *stay, LgRecordKind kind)
 {
-	LgTableNews news = read_news().tables[kind];
+	LgTableNews news = lg_keeper_news().tables[kind];
 	Purge purge = {.kind = kind, .type = lg_records_type(kind), .before = DT_NOEND};
 	bool done;
 
@@ -672,13 +436,13 @@ static void
 bring_records(Stay *stay)
 {
 	LgRecordBatch *batch = lg_record_tables_new_batch();
-	LgKeeperNews news = read_news();
+	LgKeeperNews news = lg_keeper_news();
 	int turn = (int) (news.runs % LG_RECORD_KINDS);
 
 	for (int i = -1; i < LG_RECORD_KINDS; i++)
 	{
 		batch->kind = i < 0 ? LG_LEDGER : (turn + i) % LG_RECORD_KINDS;
-		if (!has_unflushed(batch->kind))
+		if (!lg_keeper_has_unflushed(batch->kind))
 			continue;
 		if (news.tables[batch->kind].retry_at > stay->began)
 		{
@@ -718,7 +482,7 @@ send_notifications(Stay *stay)
 static void
 apply_retention(Stay *stay)
 {
-	LgKeeperNews news = read_news();
+	LgKeeperNews news = lg_keeper_news();
 
 	for (int kind = 0; kind < LG_RECORD_KINDS && stay->has_extension; kind++)
 	{
@@ -726,7 +490,8 @@ apply_retention(Stay *stay)
 		int days = lg_retention_days(purge.type);
 
 		purge.before = GetCurrentTimestamp() - days * USECS_PER_DAY;
-		if (purge_due(&news, kind) > lg_clock_read(CLOCK_MONOTONIC) || !purge_all(stay, &purge))
+		if (lg_keeper_purge_due(&news, kind) > lg_clock_read(CLOCK_MONOTONIC) ||
+			!purge_all(stay, &purge))
 			continue;
 		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 		table_news(kind)->purged_at = lg_clock_read(CLOCK_MONOTONIC);
@@ -764,7 +529,7 @@ linger(const Stay *stay)
 	int64 flush = began + lg_flush_interval * LG_USECS_PER_MSEC;
 
 	if (RecoveryInProgress() || !stay->has_extension || stay->left_alone ||
-		stay->problem[0] != '\0' || read_news().last_flush < stay->came_at)
+		stay->problem[0] != '\0' || lg_keeper_news().last_flush < stay->came_at)
 		return false;
 	while (time_is_left(stay))
 	{
@@ -775,6 +540,8 @@ linger(const Stay *stay)
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		now = lg_clock_read(CLOCK_MONOTONIC);
+		if (ConfigReloadPending)
+			return false; /* the next one has the new settings */
 		if (pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN)
 			return true;
 		if (now >= flush)
@@ -793,6 +560,7 @@ lg_keeper_main(Datum arg)
 {
 	Stay stay = {0};
 
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	if (lg_shared == NULL || !claim())

@@ -32,6 +32,7 @@
 
 #include "miscadmin.h"
 #include "storage/proc.h"
+#include "utils/wait_event.h"
 
 #include "endings.h"
 #include "farewell.h"
@@ -63,6 +64,7 @@ typedef struct OpenWait
 	TimestampTz wait_start;
 	LgTime first_seen;
 	LgTime last_seen;
+	LgTime over;	 /* when it was seen no more; 0 = it goes on, as far as is known */
 	uint64 seen_in;	 /* the newest pass that has seen it */
 	int64 first_age; /* when it was first seen */
 	int64 interval;	 /* T: between the passes around its start, as far as it may be charged */
@@ -645,6 +647,7 @@ go_on(Pass *pass, OpenWait *wait, const LgLockWaiter *waiter)
 		wait->sampled += elapsed;
 	wait->max_queue = Max(wait->max_queue, pass->graph->locks[waiter->lock].n_waiters);
 	wait->last_seen = now;
+	wait->over.mono = 0;
 	wait->seen_in = lg_shared->lock_episodes->passes;
 }
 
@@ -663,9 +666,18 @@ see(Pass *pass, const LgLockWaiter *waiter)
 		return;
 	}
 	if (wait->pid != 0)
-		finish(pass->memory, wait, waiter->slot, pass->memory->now,
+		finish(pass->memory, wait, waiter->slot,
+			   wait->over.mono != 0 ? wait->over : pass->memory->now,
 			   wait->pid == waiter->pid ? waiter->wait_start : 0);
 	begin(pass, waiter);
+}
+
+/* Has it not woken up since its wait ended, so that it can have said nothing of it? */
+static bool
+sleeps_on(int slot, int pid)
+{
+	return lg_sessions_slot_pid(slot) == pid &&
+		   (ProcGlobal->allProcs[slot].wait_event_info & 0xFF000000) == PG_WAIT_LOCK;
 }
 
 /*
@@ -687,7 +699,13 @@ finish_unseen(LgMemory *memory, LgTime now)
 			(lg_sessions_slot_pid(slot) == wait->pid &&
 			 lg_farewell_awaits(&ProcGlobal->allProcs[slot], wait->wait_start)))
 			continue;
-		finish(memory, wait, slot, now, 0);
+		if (wait->over.mono == 0)
+		{
+			wait->over = now;
+			if (sleeps_on(slot, wait->pid))
+				continue; /* what it has to say, the next pass hears */
+		}
+		finish(memory, wait, slot, wait->over, 0);
 	}
 }
 

@@ -19,14 +19,20 @@
 #include "settings.h"
 #include "texts.h"
 
-#define WHO_TYPES                                                                                  \
-	OIDOID, INT4OID, TIMESTAMPTZOID, NAMEOID, NAMEOID, TEXTOID, INETOID, TEXTOID, INT8OID,         \
-		TEXTOID, TEXTOID
-
-	static const Oid types[] = {WHO_TYPES,		WHO_TYPES,	 WHO_TYPES,	  TEXTOID,	   OIDOID,
-								TEXTOID,		INT8OID,	 INT4OID,	  TEXTOID,	   TEXTOID,
-								TIMESTAMPTZOID, INTERVALOID, INTERVALOID, INTERVALOID, INT4OID,
-								TEXTOID,		NAMEOID,	 TEXTOID};
+/* Three times a session; then what is awaited; then the wait. */
+static const Oid types[] =
+	{
+		OIDOID,			INT4OID,	 TIMESTAMPTZOID, NAMEOID,	  NAMEOID, TEXTOID,
+		INETOID,		TEXTOID,	 INT8OID,		 TEXTOID,	  TEXTOID, /* waiter */
+		OIDOID,			INT4OID,	 TIMESTAMPTZOID, NAMEOID,	  NAMEOID, TEXTOID,
+		INETOID,		TEXTOID,	 INT8OID,		 TEXTOID,	  TEXTOID, /* root */
+		OIDOID,			INT4OID,	 TIMESTAMPTZOID, NAMEOID,	  NAMEOID, TEXTOID,
+		INETOID,		TEXTOID,	 INT8OID,		 TEXTOID,	  TEXTOID, /* root at the end */
+		TEXTOID,		OIDOID,		 TEXTOID,		 INT8OID,	  INT4OID, TEXTOID,
+		TEXTOID,														   /* to held_mode */
+		TIMESTAMPTZOID, INTERVALOID, INTERVALOID,	 INTERVALOID, INT4OID, /* to max_queue */
+		TEXTOID,		NAMEOID,	 TEXTOID /* ended_by, database, recorded_on */
+};
 
 PG_FUNCTION_INFO_V1(pg_lifeguard_read_lock_wait_history);
 

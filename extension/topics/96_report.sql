@@ -537,8 +537,8 @@ BEGIN
 		END IF;
 		rows := rows || lifeguard.report_row(
 			ARRAY[lifeguard.report_who(h.application_name, NULL, NULL), coalesce(lifeguard.report_line(h.usename, 64), ''),
-				coalesce(lifeguard.report_line(h.datname, 64), ''), h.held_max::text, to_char(h.held, 'FM99990.0'),
-				to_char(h.active, 'FM99990.0'), to_char(h.idle, 'FM99990.0'), to_char(h.in_transaction, 'FM99990.0')],
+				coalesce(lifeguard.report_line(h.datname, 64), ''), h.held_max::text, to_char(h.held, 'FM9999990.0'),
+				to_char(h.active, 'FM9999990.0'), to_char(h.idle, 'FM9999990.0'), to_char(h.in_transaction, 'FM9999990.0')],
 			NULL, step, call);
 	END LOOP;
 	RETURN lifeguard.report_section('saturation', 'Connections', 'Nobody is known to have held any.',

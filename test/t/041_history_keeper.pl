@@ -151,6 +151,7 @@ $session->query('SELECT pg_reload_conf()');
 # --- a home that cannot be reached, and is again
 $session->query('CREATE DATABASE office');
 my $office = LgSession->new($node, dbname => 'office');
+$session->poll("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_lifeguard keeper'", '0');
 $office->query('ALTER DATABASE postgres ALLOW_CONNECTIONS false');
 stay('closed');
 ok($session->poll("SELECT keeper_problem LIKE '%allows no connections' FROM lifeguard.status"), 'closed');

@@ -329,7 +329,7 @@ INSERT INTO lifeguard.lock_wait_entries (boot, number, waiter_pid, waiter_backen
 	root_datname, root_state, root_query, root_at_end_pid, root_at_end_backend_start, locktype, relation, database, mode, wait_start, duration, ended_by, recorded_on)
 SELECT '$day', i, 100 + i, '$day', 'app', 'postgres', 'active', i % 50 + 1, '$day', 'app', 'postgres', 'active', 'UPDATE', i % 50 + 1, '$day', 'relation', 1, 'postgres',
 	CASE i % 100 WHEN 0 THEN 'AccessExclusiveLock' ELSE 'AccessShareLock' END, timestamptz '$day' + i * interval '0.8 s', '10 s', 'granted', 'primary'
-FROM generate_series(1, 100000) i;
+FROM generate_series(1, 50000) i;
 INSERT INTO lifeguard.lock_wait_entries (boot, number, waiter_pid, waiter_backend_start, waiter_usename, waiter_datname, waiter_state, root_pid, root_backend_start, root_usename,
 	root_datname, root_state, root_query, root_at_end_pid, root_at_end_backend_start, locktype, mode, wait_start, duration, ended_by, recorded_on)
 SELECT '$day', 200000 + i, 200000 + i, '$day', 'app', 'postgres', 'active', 7777, '$day', 'app', 'postgres', 'active', 'UPDATE', 7777, '$day', 'transactionid',

@@ -12,7 +12,7 @@ use LgTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = lg_server('report', conf => <<'END');
+my $node = lg_server('report', init => { allows_streaming => 1 }, conf => <<'END');
 pg_lifeguard.sample_interval = 0
 pg_lifeguard.history_retention = 0
 END
@@ -95,6 +95,11 @@ sub fill
 	my ($session) = @_;
 	$session->query(<<'END');
 CREATE TABLE public.cache (id int PRIMARY KEY, v text);
+ALTER TABLE public.cache ALTER v SET STORAGE EXTERNAL;
+INSERT INTO public.cache VALUES (1, repeat('x', 50000));
+CREATE TABLE public.counters (id int, n int PRIMARY KEY);
+INSERT INTO public.counters VALUES (1, 0);
+DO 'BEGIN FOR i IN 1 .. 1200 LOOP UPDATE public.counters SET n = i; END LOOP; END';
 INSERT INTO lifeguard.connection_entries
 	SELECT '2026-01-01', m, timestamptz '2026-01-10 22:00+00' + m * interval '1 minute', 30, CASE m WHEN 290 THEN 95 ELSE 40 END,
 		8, 20, 1.5, 0.5, CASE m WHEN 290 THEN 6 ELSE 0 END, CASE m WHEN 290 THEN 12 ELSE 0 END, 97, 97, NULL, 60, 'primary'
@@ -112,8 +117,9 @@ INSERT INTO lifeguard.contention_entries (boot, number, minute, datname, relatio
 		waits, waits_seen, seconds_seen, seconds_estimated, max, top_rows, top_row_seconds, recorded_on)
 	SELECT '2026-01-01', c.n, '2026-01-11 02:50+00', current_database(), to_regclass(c.relation), c.relation, c.locktype, c.mode, 'ExclusiveLock', s.oid, 'web',
 		'shop', 1, 'UPDATE cache SET v = $1 /* secret */', s.oid, 'worker', 'shop', 2, c.query, 100, c.seen, c.seconds, c.estimated, c.max, c.top, c.top_seconds, 'primary'
-	FROM (VALUES (1, 'public.cache', 'transactionid', 'ShareLock', 'UPDATE cache', 80, 412.5, 12.5, interval '40 s', '{"(3,7)"}'::text[], '{300}'::float8[]),
+	FROM (VALUES (1, 'public.cache', 'transactionid', 'ShareLock', 'UPDATE cache', 80, 412.5, 12.5, interval '40 s', '{"(0,1)"}'::text[], '{300}'::float8[]),
 			(2, 'public.orders', 'relation', 'AccessExclusiveLock', 'ALTER TABLE orders', 100, 90, 0, interval '90 s', '{}', '{}'),
+			(4, 'public.counters', 'transactionid', 'ShareLock', 'UPDATE counters', 100, 5, 0, interval '1 s', '{}', '{}'),
 			(3, NULL, 'advisory', 'ExclusiveLock', 'SELECT pg_advisory_lock(1)', 100, 10, 0, interval '2 s', '{}', '{}'))
 		c (n, relation, locktype, mode, query, seen, seconds, estimated, max, top, top_seconds), pg_roles s
 	WHERE s.rolname = 'shop';
@@ -153,6 +159,7 @@ END
 	return;
 }
 fill($session);
+$session->query('SELECT pg_stat_force_next_flush()');
 $session->query("SELECT lifeguard.create_policy('watch', 'blocker', '1 s')");
 $report = $session->query("SELECT lifeguard.report($night)");
 my $text = section($report, 'What was recorded');
@@ -174,14 +181,17 @@ like($text, qr/95 of 97 usable slots were taken: look who held them/, 'the next 
 
 $text = section($report, 'Contention');
 @rows = table($text);
-like($text, qr/^8 min 45 s lost in \d+ waits; of that 12\.5 s estimated/m, 'seconds lost in all');
+like($text, qr/^8 min 50 s lost in \d+ waits; of that 12\.5 s estimated/m, 'seconds lost in all');
 like($text, qr/^40 waits are recorded one by one, the longest took 40\.0 s; ended by: granted 30, policy 10\.$/m, 'single waits');
 is(join('|', map { "$_->{Relation} $_->{'Seconds lost'} $_->{'Of that estimated'} $_->{Longest}" } @rows),
-	'public.cache 425.0 12.5 40.0 s|public.orders 90.0 0.0 1 min 30 s|advisory 10.0 0.0 2.0 s', 'by what they cost');
+	'public.cache 425.0 12.5 40.0 s|public.orders 90.0 0.0 1 min 30 s|advisory 10.0 0.0 2.0 s|public.counters 5.0 0.0 1.0 s', 'by what they cost');
 is($rows[0]{Modes}, 'ShareLock against ExclusiveLock', 'modes');
 like($text, qr/^- Who: web as shop made worker as shop wait$/m, 'who made whom wait');
-like($text, qr/^- Rows: \(3,7\) 5 min$/m, 'hot rows');
-like($text, qr/^- Relation: .*0 dead rows/m, 'what explains it');
+like($text, qr/^- Rows: \(0,1\) 5 min$/m, 'hot rows');
+like($text, qr/^- Relation: 0 updates, .*hot row 49 kB$/m, 'what explains it');
+like($text, qr/^- Next step: Each update writes a row of 49 kB anew/m, 'the next step for a wide row');
+like($text, qr/^  SELECT pg_column_size\(r\.\*\), r\.ctid FROM public\.cache r WHERE r\.ctid = '\(0,1\)';$/m, 'and where it is');
+like($text, qr/^- Next step: Only 0 % of 1200 updates were HOT:.*\n\n  ```sql\n  ALTER TABLE public\.counters SET \(fillfactor = 80\);$/m, 'the next step where updates are not HOT');
 like($text, qr/create_policy\('queued_ddl', 'queued ddl', '10 s', min_blocked => 1/, 'the next step for DDL');
 like($text, qr/pg_try_advisory_lock/, 'the next step for an advisory lock');
 
@@ -326,6 +336,20 @@ is_harmless('UTF-8 in SQL_ASCII', $evil_report, $evil_page);
 like($evil_page, qr/x&#128512;/, 'SQL_ASCII: UTF-8 by its number');
 like($evil_report, qr/Statement: x(?:\xf0\x9f\x98\x80){49}\.\.\.$/m, 'SQL_ASCII: not clipped within a character');
 $_->close foreach ($latin1, $plain);
+
+# --- a standby has what came from its primary
+$node->backup('night');
+my $standby = PostgreSQL::Test::Cluster->new('report_standby');
+$standby->init_from_backup($node, 'night', has_streaming => 1);
+$standby->start;
+my $there = LgSession->new($standby, %in_utc);
+$report = $there->query("SELECT lifeguard.report($night)");
+like($report, qr/, a standby, seen from database postgres;/, 'standby: it says so');
+like(section($report, 'Incidents'), qr/^2 incidents: 6 min 41 s lost/m, 'standby: incidents of its primary');
+like(section($report, 'Connections'), qr/^No minute was recorded\.$/m, 'standby: connections are its own');
+is(page_error($there->query("SELECT lifeguard.report_html($night)")), '', 'standby: the page');
+$there->close;
+$standby->stop;
 
 # --- a long history
 my $episodes = $ENV{LG_LONG} ? 1_000_000 : 20_000;
