@@ -171,6 +171,7 @@ ok(is_written('strange'), 'and this one is not');
 lg_configure($session, 'pg_lifeguard.notify' => 'on');
 $rival = LgSession->new($node);
 $rival->query('BEGIN; DROP EXTENSION pg_lifeguard');
+stay('homeless');
 ok($session->poll($keeper_waits), 'the keeper waits');
 $rival->query('COMMIT');
 $session->poll("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_lifeguard keeper'", '0');
