@@ -226,7 +226,8 @@ send_keeper(Oid home, const char *name, LgTime now)
 	LgKeeperNews news = lg_keeper_news();
 
 	if (!lg_errand_send(&errand.worker, "lg_keeper_main", "keeper",
-						"policies are not read and ledger entries stay in memory", home, now.mono))
+						"policies are not read and what is recorded stays in memory", home,
+						now.mono))
 	{
 		errand.not_before = now.mono + RETRY_INTERVAL;
 		lg_keeper_note_failure(LG_NO_WORKER_SLOT);

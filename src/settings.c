@@ -102,7 +102,7 @@ lg_settings_define(void)
 		GUC_LIST_INPUT, check_list, NULL, NULL);
 
 	DefineCustomIntVariable("pg_lifeguard.flush_interval",
-							"Sets how long a ledger entry may wait to be written to its table.",
+							"Sets how long what is recorded may wait to be written to its table.",
 							NULL, &lg_flush_interval, 1000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 
