@@ -151,10 +151,13 @@ DECLARE
 	blocked integer := greatest(1, incident.worst_waiters / 4);
 BEGIN
 	IF incident.root_pid > 0 AND incident.worst_waiters > 0 THEN
-		step := format('See what a policy would have saved that ends %s when %s waited for more than %s (the incident had up to %s waiters for %s); if it is what you want, create_policy() takes the same values.',
-			CASE WHEN idle THEN 'a pause in a transaction' ELSE 'a blocker' END,
-			lifeguard.report_count(blocked, 'session', 'sessions'), lifeguard.report_interval(short), incident.worst_waiters,
-			lifeguard.report_duration(age));
+		-- for both targets the age is that of the blocker's state
+		step := format('%ssee what a policy would have saved that ends %s while %s or more wait for it (here it was up to %s, in %s); if that is what you want, create_policy() takes the same values.',
+			CASE WHEN incident.ended_by = 'policy' THEN 'A policy ended it (see actions). Whether sooner would have been better: ' ELSE '' END,
+			format(CASE WHEN idle THEN 'whoever is idle in a transaction for %s' ELSE 'a blocker whose state lasts for %s' END,
+				lifeguard.report_interval(short)),
+			blocked, incident.worst_waiters, lifeguard.report_duration(age));
+		step := upper(left(step, 1)) || substr(step, 2);
 		call := lifeguard.report_replay(jsonb_build_object(
 			'target', CASE WHEN idle THEN 'idle in transaction' ELSE 'blocker' END,
 			'min_duration', lifeguard.report_interval(short), 'min_blocked', blocked, 'action', 'terminate'),
@@ -299,13 +302,13 @@ BEGIN
 		call := format('SELECT * FROM lifeguard.lock_wait_history WHERE wait_start BETWEEN %s AND %s AND ended_by <> ''granted'' ORDER BY duration DESC LIMIT 20;',
 			lifeguard.report_moment(from_time), lifeguard.report_moment(to_time));
 	ELSIF extract(epoch FROM c.max) >= 4 THEN
-		step := format('Waits took up to %s, 19 of 20 up to %s: see what a policy would have saved that ends its blockers after %s.',
+		step := format('Waits took up to %s, 19 of 20 up to %s: see what a policy would have saved that ends blockers %s after they last changed their state.',
 			lifeguard.report_duration(extract(epoch FROM c.max)), lifeguard.report_duration(extract(epoch FROM c.p95)),
 			lifeguard.report_interval(short));
 		call := lifeguard.report_replay(jsonb_build_object('target', 'blocker', 'min_duration', lifeguard.report_interval(short),
 			'min_blocked', 1, 'action', 'terminate'), from_time, to_time);
 	ELSE
-		step := format('Many short waits (%s, the longest %s) and not one long: let transactions take these locks last and commit at once after.',
+		step := format('Only short waits (%s, the longest %s): let transactions take these locks last and commit at once after.',
 			lifeguard.report_count(c.waits, 'wait', 'waits'), lifeguard.report_duration(extract(epoch FROM c.max)));
 	END IF;
 END
@@ -321,6 +324,8 @@ DECLARE
 	waits record;
 	next record;
 	rows jsonb[];
+	calls text[];
+	same integer;
 	explains text;
 	ends timestamptz := to_time - interval '1 microsecond';
 BEGIN
@@ -338,7 +343,19 @@ BEGIN
 		ORDER BY t.seconds_lost DESC NULLS LAST LIMIT 10
 	LOOP
 		total := c;
-		next := lifeguard.report_contention_step(c, from_time, to_time);
+		-- what cost next to nothing needs no step, and nobody reads one twice
+		IF c.seconds_lost >= 0.01 * c.all_lost OR rows IS NULL THEN
+			next := lifeguard.report_contention_step(c, from_time, to_time);
+			same := array_position(calls, next.call);
+			calls := calls || next.call;
+			IF same IS NOT NULL THEN
+				next.step := format('The same as for %s.', same);
+				next.call := NULL;
+			END IF;
+		ELSE
+			SELECT NULL::text AS step, NULL::text AS call INTO next;
+			calls := calls || NULL::text;
+		END IF;
 		explains := array_to_string(ARRAY[
 			c.n_tup_upd || ' updates', round(100 * c.hot_share) || ' % of them HOT', c.n_dead_tup || ' dead rows',
 			'average row ' || lifeguard.report_bytes(c.avg_row_width), 'hot row ' || lifeguard.report_bytes(c.hot_row_width)], ', ');
@@ -393,8 +410,10 @@ BEGIN
 		step := format('They kept others waiting for %s: policy %s is there; see whom it means and whether it may act.', lifeguard.report_duration(g.blocked), policy);
 		call := format('SELECT * FROM lifeguard.policy_status WHERE name = ''%s'';', policy);
 	ELSIF g.blocked >= 1 THEN
-		step := format('They kept others waiting for %s: a limit of %s would have met %s of %s and saved about %s; this policy only logs until its action is terminate.',
-			lifeguard.report_duration(g.blocked), lifeguard.report_interval(short), met, lifeguard.report_count(g.stays, 'pause', 'pauses'),
+		step := format('They kept others waiting for %s%s: a limit of %s would have met %s of %s and saved about %s; this policy only logs until its action is terminate.',
+			lifeguard.report_duration(g.blocked),
+			CASE WHEN g.ended_by = 'policy' THEN ', although a policy ended the worst (see actions)' ELSE '' END,
+			lifeguard.report_interval(short), met, lifeguard.report_count(g.stays, 'pause', 'pauses'),
 			lifeguard.report_duration(g.saved[best]::numeric));
 		call := format('SELECT lifeguard.create_policy(''%s'', ''idle in transaction'', ''%s'', min_blocked => 1%s);',
 			policy, lifeguard.report_interval(short), lifeguard.report_filter(g.application_name, g.usename));
@@ -522,9 +541,12 @@ BEGIN
 	LOOP
 		step := NULL;
 		call := NULL;
-		IF share >= 0.8 AND h.held >= 3 AND h.idle >= 0.5 * h.held THEN
-			step := format('On average %s of its %s connections were idle, and it never ran more than %s at a time: put a pooler of that size before it, or let a policy close idle ones when slots run out.',
-				round(h.idle), round(h.held), h.active_max);
+		IF h.held_max < 0.1 * peak.usable THEN
+			NULL; -- no slots to be had from these
+		ELSIF share >= 0.8 AND h.held >= 3 AND h.idle >= 0.5 * h.held THEN
+			step := format('On average %s of its %s connections were idle, and %s: let it have a smaller pool or a pooler before it, or let a policy close idle ones when slots run out.',
+				round(h.idle), round(h.held), CASE WHEN h.active_max > 0 THEN format('never more than %s seen active at a time', h.active_max)
+					ELSE 'none was ever seen active' END);
 			call := format('SELECT lifeguard.create_policy(''%s'', ''idle'', ''1 min'', connections_above => 0.9, connections_until => 0.8, keep => %s%s);',
 				lifeguard.report_policy_name('close_idle', h.application_name, h.usename), greatest(1, h.active_max),
 				lifeguard.report_filter(h.application_name, h.usename));
@@ -635,10 +657,12 @@ BEGIN
 				lifeguard.report_count(a.number, 'time', 'times'));
 		END IF;
 	ELSIF a.outcome = 'rehearsed' THEN
-		step := format('It only rehearsed, %s, with %s kept waiting: see what it would have saved; if that is right, arm it.',
-			lifeguard.report_count(a.number, 'time', 'times'), lifeguard.report_count(a.blocked, 'session', 'sessions'));
-		call := format('SELECT * FROM lifeguard.replay_policy(%s, %s, %s);%s', name, lifeguard.report_moment(from_time), lifeguard.report_moment(to_time),
-			CASE WHEN a.action = 'log' THEN format(' SELECT lifeguard.alter_policy(%s, action => ''terminate'');', name) ELSE '' END);
+		-- the call is not what arms it: it may be pasted before it is read
+		step := format('It only rehearsed then, with %s kept waiting%s', lifeguard.report_count(a.blocked, 'session', 'sessions'),
+			CASE WHEN a.action <> 'log' THEN '; see what it would have saved.'
+				WHEN a.armed > a.last THEN ', and has been armed since; see what it would have saved.'
+				ELSE format('; see what it would have saved, and if that is right, arm it: alter_policy(%s, action => ''terminate'').', name) END);
+		call := format('SELECT * FROM lifeguard.replay_policy(%s, %s, %s);', name, lifeguard.report_moment(from_time), lifeguard.report_moment(to_time));
 	ELSIF a.outcome = 'survived' THEN
 		step := format('%s did not end within 10 s of the signal: see what they do.', lifeguard.report_count(a.number, 'session', 'sessions'));
 		call := format('SELECT at, pid, state, query, outcome FROM lifeguard.ledger WHERE policy = %s AND outcome LIKE ''survived%%'' ORDER BY at DESC LIMIT 10;', name);
@@ -677,7 +701,8 @@ BEGIN
 		SELECT e.policy, e.action, e.outcome, count(*) AS number, sum(e.repeats) AS repeats, sum(e.waiters_freed) AS freed,
 			sum(e.blocked_total) AS blocked, max(e.at) AS last, sum(count(*)) OVER () AS all_entries,
 			sum(count(*) FILTER (WHERE e.outcome IN ('terminated', 'cancelled', 'rolled back'))) OVER () AS all_acted,
-			sum(sum(e.waiters_freed)) OVER () AS all_freed, count(*) OVER () AS all_kinds
+			sum(sum(e.waiters_freed)) OVER () AS all_freed, count(*) OVER () AS all_kinds,
+			max(max(e.at) FILTER (WHERE e.action <> 'log')) OVER (PARTITION BY e.policy) AS armed
 		FROM entries e GROUP BY e.policy, e.action, e.outcome
 		ORDER BY coalesce(sum(e.waiters_freed), 0) DESC, count(*) DESC, e.policy LIMIT 10
 	LOOP

@@ -170,6 +170,14 @@ open_console() {
 	updates=0
 }
 
+close_console() {
+	echo '\q' >&"$admin_input"
+	wait_until 10 has_left "$admin_pid" || give_up "admin-console does not leave"
+	rm -f "$cluster/admin" "$cluster/log/admin-console"
+}
+
+has_left() { [ ! -e "/proc/$1" ]; }
+
 # Somebody changes the front page by hand, and goes to lunch before COMMIT.
 forget_transaction() {
 	[ -e "$cluster/admin" ] || open_console

@@ -103,6 +103,8 @@ rescue_rehearsal() {
 	type_commit
 	check "what the console says" "$(tail -n 1 "$cluster/log/admin-console")" "committed 1"
 	wait_until 20 has_waiting 0 || give_up "$n_waiting sessions still wait"
+	rehearsed_pid=$admin_pid
+	close_console
 }
 
 rescue_arm() {
@@ -122,7 +124,7 @@ is_gone() { [ ! -e "/proc/$admin_pid" ]; }
 
 rescue_night() {
 	local end=$((SECONDS + 30)) counted
-	step "02:47. admin-console: the same again, and goes home. Nobody is awake."
+	step "02:47. admin-console logs in again, does the same, and goes home. Nobody is awake."
 	trouble_from=$EPOCHREALTIME
 	forget_transaction
 	rush_in 26
@@ -147,7 +149,7 @@ rescue_words() {
 	log_lines "[$admin_pid] FATAL:"
 	step "Next morning admin-console types COMMIT:"
 	type_commit
-	sed '1,/^updated 2/d' "$cluster/log/admin-console" | hang
+	sed '1,/^updated/d' "$cluster/log/admin-console" | hang
 	step "And the ledger has it:   TABLE lifeguard.ledger (the reason is as above)"
 	show -x -c "SELECT at, policy, target, action, pid, usename, datname, application_name, state, state_age,
 				blocked_total, left(blocked_pids::text, 40) || '...' AS blocked_pids, relation_name, query,
