@@ -161,7 +161,7 @@ wanted_at(int64 now)
 		pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN ||
 		strcmp(errand.home, lg_settings_home_database()) != 0)
 		return now;
-	if (must_poll())
+	if (news.no_extension || must_poll())
 		wanted = Min(wanted, errand.worker.sent_at + POLL_INTERVAL);
 	for (int kind = 0; kind < LG_RECORD_KINDS; kind++)
 	{
