@@ -183,7 +183,8 @@ fold_text() {
 	while IFS= read -r line; do
 		case $line in
 			"|"* | "  "*) printf '  %s\n' "$line" ;;
-			*) printf '%s\n' "$line" | hang ;;
+			"- "*) printf '%s\n' "$line" | fold -s -w 94 | sed '1!s/^/  /; s/^/  /; s/ *$//' ;;
+			*) tell "$line" ;;
 		esac
 	done
 }
@@ -202,7 +203,7 @@ find_place() {
 	page=$folder/report.html
 }
 
-# What is wrong with the tags of a page as XML would have it, nothing if all is well.
+# What is wrong with the tags of a page as XML would have it.
 page_error() {
 	perl -0777 -ne '
 		s/\A<!DOCTYPE html>\n// or print "no head";
@@ -212,7 +213,7 @@ page_error() {
 			if (!$1) { push @open, $2 }
 			elsif (!@open || pop(@open) ne $2) { print "</$2> closes nothing"; exit }
 		}
-		print "open: @open" if @open;' "$1"
+		print @open ? "open: @open" : "nothing";' "$1"
 }
 
 remember_page() {
@@ -229,8 +230,8 @@ remember_page() {
 	check "its first cause, in both" \
 		"$(cat "$cluster/report.md" "$page" | grep -c "PID $rehearsed_pid, idle in transaction; awaited was")" 2
 	check "sections of the page" "$(grep -o '<h2' "$page" | wc -l)" 7
-	check "charts of it" "$(grep -o '<svg' "$page" | wc -l)" 3
-	check "errors in its tags" "$(page_error "$page")" ""
+	check "charts of it" "$(grep -o '<svg [^>]*role="img"' "$page" | wc -l)" 3
+	check "what is wrong with its tags" "$(page_error "$page")" nothing
 	check "what it would fetch or run" "$(grep -ciE '<script|<link|<img|<iframe|(src|href)=|url\(| on[a-z]+=' "$page")" 0
 	check "the statement of the night, harmless as text" "$(grep -qF "$statement" "$page" && echo there)" there
 	printf '\n  %sThe page is %s%s\n' "$bold" "$page" "$plain"

@@ -219,7 +219,8 @@ $text = section($report, 'Actions');
 @rows = table($text);
 like($text, qr/^4 entries in the ledger, 3 carried out; 16 waiters freed\.$/m, 'actions in all');
 is(join('|', map { "$_->{Policy} $_->{Outcome} $_->{Times} $_->{'Waiters freed'}" } @rows), 'guard terminated 2 12|by hand cancelled 1 4|watch rehearsed 1 0', 'by kind');
-like($text, qr/alter_policy\('watch', action => 'terminate'\)/, 'a rehearsal is to be armed');
+like($text, qr/^- Next step: It only rehearsed then, with 12 sessions kept waiting; .* arm it by alter_policy\(\) with action terminate\.\n\n  ```sql\n  SELECT \* FROM lifeguard\.replay_policy\('watch', [^;]*;$/m,
+	'a rehearsal is to be looked at, then armed');
 
 # What it advises can be done.
 my @calls = $report =~ /^  ```sql\n  (.*)\n  ```$/mg;
