@@ -152,12 +152,11 @@ DECLARE
 BEGIN
 	IF incident.root_pid > 0 AND incident.worst_waiters > 0 THEN
 		-- for both targets the age is that of the blocker's state
-		step := format('%ssee what a policy would have saved that ends %s while %s or more wait for it (here it was up to %s, in %s); if that is what you want, create_policy() takes the same values.',
-			CASE WHEN incident.ended_by = 'policy' THEN 'A policy ended it (see actions). Whether sooner would have been better: ' ELSE '' END,
+		step := format('%sSee what a policy would have saved that ends %s while %s or more wait for it (here it was up to %s, in %s); if that is what you want, create_policy() takes the same values.',
+			CASE WHEN incident.ended_by = 'policy' THEN 'A policy ended it (see actions); would sooner have been better? ' ELSE '' END,
 			format(CASE WHEN idle THEN 'whoever is idle in a transaction for %s' ELSE 'a blocker whose state lasts for %s' END,
 				lifeguard.report_interval(short)),
 			blocked, incident.worst_waiters, lifeguard.report_duration(age));
-		step := upper(left(step, 1)) || substr(step, 2);
 		call := lifeguard.report_replay(jsonb_build_object(
 			'target', CASE WHEN idle THEN 'idle in transaction' ELSE 'blocker' END,
 			'min_duration', lifeguard.report_interval(short), 'min_blocked', blocked, 'action', 'terminate'),
@@ -661,7 +660,7 @@ BEGIN
 		step := format('It only rehearsed then, with %s kept waiting%s', lifeguard.report_count(a.blocked, 'session', 'sessions'),
 			CASE WHEN a.action <> 'log' THEN '; see what it would have saved.'
 				WHEN a.armed > a.last THEN ', and has been armed since; see what it would have saved.'
-				ELSE format('; see what it would have saved, and if that is right, arm it: alter_policy(%s, action => ''terminate'').', name) END);
+				ELSE '; see what it would have saved, and if that is right, arm it by alter_policy() with action terminate.' END);
 		call := format('SELECT * FROM lifeguard.replay_policy(%s, %s, %s);', name, lifeguard.report_moment(from_time), lifeguard.report_moment(to_time));
 	ELSIF a.outcome = 'survived' THEN
 		step := format('%s did not end within 10 s of the signal: see what they do.', lifeguard.report_count(a.number, 'session', 'sessions'));

@@ -119,7 +119,9 @@ INSERT INTO lifeguard.contention_entries (boot, number, minute, datname, relatio
 		'shop', 1, 'UPDATE cache SET v = $1 /* secret */', s.oid, 'worker', 'shop', 2, c.query, 100, c.seen, c.seconds, c.estimated, c.max, c.top, c.top_seconds, 'primary'
 	FROM (VALUES (1, 'public.cache', 'transactionid', 'ShareLock', 'UPDATE cache', 80, 412.5, 12.5, interval '40 s', '{"(0,1)"}'::text[], '{300}'::float8[]),
 			(2, 'public.orders', 'relation', 'AccessExclusiveLock', 'ALTER TABLE orders', 100, 90, 0, interval '90 s', '{}', '{}'),
-			(4, 'public.counters', 'transactionid', 'ShareLock', 'UPDATE counters', 100, 5, 0, interval '1 s', '{}', '{}'),
+			(4, 'public.counters', 'transactionid', 'ShareLock', 'UPDATE counters', 100, 6, 0, interval '1 s', '{}', '{}'),
+			(5, 'public.counters', 'transactionid', 'ShareLock', 'UPDATE counters rarely', 100, 0.4, 0, interval '1 s', '{}', '{}'),
+			(6, NULL, 'advisory', 'ExclusiveLock', 'SELECT pg_advisory_lock(2)', 100, 7, 0, interval '2 s', '{}', '{}'),
 			(3, NULL, 'advisory', 'ExclusiveLock', 'SELECT pg_advisory_lock(1)', 100, 10, 0, interval '2 s', '{}', '{}'))
 		c (n, relation, locktype, mode, query, seen, seconds, estimated, max, top, top_seconds), pg_roles s
 	WHERE s.rolname = 'shop';
@@ -181,10 +183,10 @@ like($text, qr/95 of 97 usable slots were taken: look who held them/, 'the next 
 
 $text = section($report, 'Contention');
 @rows = table($text);
-like($text, qr/^8 min 50 s lost in \d+ waits; of that 12\.5 s estimated/m, 'seconds lost in all');
+like($text, qr/^8 min 58 s lost in \d+ waits; of that 12\.5 s estimated/m, 'seconds lost in all');
 like($text, qr/^40 waits are recorded one by one, the longest took 40\.0 s; ended by: granted 30, policy 10\.$/m, 'single waits');
 is(join('|', map { "$_->{Relation} $_->{'Seconds lost'} $_->{'Of that estimated'} $_->{Longest}" } @rows),
-	'public.cache 425.0 12.5 40.0 s|public.orders 90.0 0.0 1 min 30 s|advisory 10.0 0.0 2.0 s|public.counters 5.0 0.0 1.0 s', 'by what they cost');
+	'public.cache 425.0 12.5 40.0 s|public.orders 90.0 0.0 1 min 30 s|advisory 10.0 0.0 2.0 s|advisory 7.0 0.0 2.0 s|public.counters 6.0 0.0 1.0 s|public.counters 0.4 0.0 1.0 s', 'by what they cost');
 is($rows[0]{Modes}, 'ShareLock against ExclusiveLock', 'modes');
 like($text, qr/^- Who: web as shop made worker as shop wait$/m, 'who made whom wait');
 like($text, qr/^- Rows: \(0,1\) 5 min$/m, 'hot rows');
@@ -194,6 +196,8 @@ like($text, qr/^  SELECT pg_column_size\(r\.\*\), r\.ctid FROM public\.cache r W
 like($text, qr/^- Next step: Only 0 % of 1200 updates were HOT:.*\n\n  ```sql\n  ALTER TABLE public\.counters SET \(fillfactor = 80\);$/m, 'the next step where updates are not HOT');
 like($text, qr/create_policy\('queued_ddl', 'queued ddl', '10 s', min_blocked => 1/, 'the next step for DDL');
 like($text, qr/pg_try_advisory_lock/, 'the next step for an advisory lock');
+like($text, qr/pg_advisory_lock\(2\)\n- Next step: The same as for 3\.\n\n\*\*5/, 'nobody reads the same step twice');
+like($text, qr/UPDATE counters rarely\n- Relation: [^\n]*\s*\z/, 'what costs under a hundredth of all has none');
 
 $text = section($report, 'Idle transactions');
 @rows = table($text);
@@ -219,7 +223,8 @@ $text = section($report, 'Actions');
 @rows = table($text);
 like($text, qr/^4 entries in the ledger, 3 carried out; 16 waiters freed\.$/m, 'actions in all');
 is(join('|', map { "$_->{Policy} $_->{Outcome} $_->{Times} $_->{'Waiters freed'}" } @rows), 'guard terminated 2 12|by hand cancelled 1 4|watch rehearsed 1 0', 'by kind');
-like($text, qr/alter_policy\('watch', action => 'terminate'\)/, 'a rehearsal is to be armed');
+like($text, qr/^- Next step: It only rehearsed then, with 12 sessions kept waiting; .* arm it by alter_policy\(\) with action terminate\.\n\n  ```sql\n  SELECT \* FROM lifeguard\.replay_policy\('watch', [^;]*;$/m,
+	'a rehearsal is to be looked at, then armed');
 
 # What it advises can be done.
 my @calls = $report =~ /^  ```sql\n  (.*)\n  ```$/mg;
