@@ -528,6 +528,7 @@ linger(const Stay *stay)
 	int64 began = lg_clock_read(CLOCK_MONOTONIC);
 	int64 flush = began + lg_flush_interval * LG_USECS_PER_MSEC;
 
+	(void) pgstat_report_stat(true); /* autovacuum is not to wait until we go */
 	if (RecoveryInProgress() || !stay->has_extension || stay->left_alone ||
 		stay->problem[0] != '\0' || lg_keeper_news().last_flush < stay->came_at)
 		return false;
