@@ -115,8 +115,7 @@ BEGIN
 	FROM (SELECT state->>k.key AS value, k.what FROM (VALUES
 		('missed_passes', 'passes missed'), ('late_passes', 'passes late by more than 5 s'),
 		('clock_jumps', 'jumps of the clock'), ('waits_cut_off', 'waits left out of passes by a bound'),
-		('ledger_lost', 'ledger entries pushed out of memory'), ('history_lost', 'history records pushed out of memory'),
-		('episodes_lost', 'episodes pushed out of memory')) k (key, what)) l
+		('ledger_lost', 'ledger entries pushed out of memory'), ('records_lost', 'records of histories pushed out of memory')) k (key, what)) l
 	WHERE l.value::numeric > 0;
 	IF lost IS NOT NULL THEN
 		leads := leads || ARRAY[format('Since the server started, all periods together: %s.', lost)];
