@@ -136,7 +136,7 @@ SELECT t.pid, p.gid, t.level, t.deadlock,
 		THEN pg_catalog.format(', blocks %s (%s directly)', t.blocked_total, t.blocked_directly)
 		ELSE '' END
 	|| COALESCE(': ' || NULLIF(pg_catalog.left(
-			pg_catalog.regexp_replace(t.query, '\s+', ' ', 'g'), 60), ''), '') AS tree
+			pg_catalog.regexp_replace(t.query, '[[:space:]]+', ' ', 'g'), 60), ''), '') AS tree
 FROM lifeguard.read_lock_graph('tree') WITH ORDINALITY t
 	LEFT JOIN pg_catalog.pg_prepared_xact() p ON p.transaction = t.prepared_xid
 	LEFT JOIN pg_catalog.pg_database d ON d.oid = t.datid

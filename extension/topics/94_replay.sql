@@ -5,7 +5,8 @@ CREATE FUNCTION lifeguard.replay_episodes(policy lifeguard.policy, since timesta
 	OUT usename text, OUT datname text, OUT application_name text, OUT verdict text, OUT why text,
 	OUT waiters integer, OUT seconds_saved double precision, OUT unknown text)
 RETURNS SETOF record
-AS 'MODULE_PATHNAME', 'pg_lifeguard_replay_episodes' LANGUAGE C STRICT STABLE PARALLEL UNSAFE;
+AS 'MODULE_PATHNAME', 'pg_lifeguard_replay_episodes' LANGUAGE C STRICT STABLE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION lifeguard.replay_episodes(lifeguard.policy, timestamptz, timestamptz) IS
 'Goes through the recorded episodes with a complete policy; made for replay_policy().';
 

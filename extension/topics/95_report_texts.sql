@@ -1,8 +1,11 @@
 -- How reports write what sessions called themselves and ran: on one line, clipped,
--- and so that it is nothing but text wherever it stands.
+-- and so that it is nothing but text wherever it stands.  A function's body is
+-- parsed when it is called, with the caller's standard_conforming_strings: where
+-- backslashes stand in one, that is set.
 
 CREATE FUNCTION lifeguard.report_line(value text, most integer DEFAULT 200) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+	SET standard_conforming_strings = on AS $$
 DECLARE
 	line text := regexp_replace(value, '[\u0001-\u0020\u007f]+', ' ', 'g');
 BEGIN
@@ -31,7 +34,8 @@ COMMENT ON FUNCTION lifeguard.report_line(text, integer) IS
 -- for its own.
 CREATE FUNCTION lifeguard.report_escape(value text, safe text, ascii_escape text, wide_escape text)
 RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+	SET standard_conforming_strings = on AS $$
 SELECT string_agg(CASE
 	WHEN c.c ~ safe THEN c.c
 	WHEN c.c ~ '[\u0001-\u007f]' THEN ascii_escape || lpad(to_hex(ascii(c.c)), 2, '0')
@@ -45,7 +49,8 @@ COMMENT ON FUNCTION lifeguard.report_escape(text, text, text, text) IS
 'Writes every character that is not safe by its number; made for report_literal() and report_identifier().';
 
 CREATE FUNCTION lifeguard.report_literal(value text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+	SET standard_conforming_strings = on AS $$
 SELECT CASE WHEN value ~ '^[-A-Za-z0-9 _./:@%+=,]*$' THEN '''' || value || ''''
 	ELSE 'E''' || lifeguard.report_escape(value, '[-A-Za-z0-9 _./:@%+=,]', '\x', '\u') || '''' END
 $$;
@@ -53,7 +58,8 @@ COMMENT ON FUNCTION lifeguard.report_literal(text) IS
 'An SQL literal of that text.';
 
 CREATE FUNCTION lifeguard.report_identifier(value text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+	SET standard_conforming_strings = on AS $$
 SELECT CASE WHEN value ~ '^[-A-Za-z0-9 _.]*$' THEN quote_ident(value)
 	ELSE 'U&"' || lifeguard.report_escape(value, '[-A-Za-z0-9 _.]', '\00', '\') || '"' END
 $$;
@@ -133,7 +139,8 @@ COMMENT ON FUNCTION lifeguard.report_interval(numeric) IS
 -- Arguments of create_policy() and replay_policy() that mean these sessions.  An
 -- application is a LIKE pattern there; "_" is left as it is, to be read with ease.
 CREATE FUNCTION lifeguard.report_filter(application_name text, usename name) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+	SET standard_conforming_strings = on AS $$
 SELECT CASE
 	WHEN application_name <> '' THEN format(', applications => ARRAY[%s]',
 		lifeguard.report_literal(replace(replace(application_name, '\', '\\'), '%', '\%')))
@@ -153,7 +160,8 @@ COMMENT ON FUNCTION lifeguard.report_policy_name(text, text, name) IS
 'A name for a policy against the sessions of an application, or else of a role.';
 
 CREATE FUNCTION lifeguard.report_markdown(value text) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+	SET standard_conforming_strings = on AS $$
 -- Within words "_" marks up nothing, nor does "*" between spaces: so statements
 -- stay readable as plain text.
 SELECT regexp_replace(regexp_replace(regexp_replace(regexp_replace(value,

@@ -259,11 +259,13 @@ CREATE FUNCTION lifeguard.report_contention_step(c record, from_time timestamptz
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	width bigint := greatest(c.hot_row_width, c.avg_row_width);
-	-- names are told schema-qualified; what is none is not for a call
-	relation_oid oid := CASE WHEN c.datname = current_database()
-		AND c.relation_name ~ '^("[^"]+"|[a-z_][a-z0-9_$]*)\.("[^"]+"|[a-z_][a-z0-9_$]*)$' THEN to_regclass(c.relation_name) END;
+	-- names are told schema-qualified; what is none is not for a call.  Looked up by
+	-- hand: to_regclass() fails where the caller may not use the schema.
+	names text[] := CASE WHEN c.datname = current_database()
+		AND c.relation_name ~ '^("[^"]+"|[a-z_][a-z0-9_$]*)[.]("[^"]+"|[a-z_][a-z0-9_$]*)$' THEN parse_ident(c.relation_name) END;
 	relation text := (SELECT lifeguard.report_identifier(n.nspname) || '.' || lifeguard.report_identifier(r.relname)
-		FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace WHERE r.oid = relation_oid);
+		FROM pg_class r JOIN pg_namespace n ON n.oid = r.relnamespace
+		WHERE n.nspname = names[1]::name AND r.relname = names[2]::name);
 	weak CONSTANT text[] := '{AccessShareLock,RowShareLock,RowExclusiveLock}';
 	on_rows boolean := c.locktype IN ('transactionid', 'tuple');
 	short numeric := lifeguard.report_limit(extract(epoch FROM c.max));

@@ -3,7 +3,8 @@
 -- in whatever encoding it is sent and stored.
 
 CREATE FUNCTION lifeguard.report_html_text(value text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+	SET standard_conforming_strings = on AS $$
 DECLARE
 	plain text := replace(replace(replace(replace(replace(
 		regexp_replace(value, '[\u0001-\u001f\u007f]+', ' ', 'g'),

@@ -251,7 +251,9 @@ unlike($page, qr/<script|\bhttps?:|url\(|\@import/i, 'no script, no network');
 my ($longest) = sort { $b <=> $a } map { scalar(() = $_ =~ /V/g) } $page =~ / d="(M[^"]*)"/g;
 cmp_ok($longest, '<=', 2 * 300, 'its curves are bounded');
 
-# --- whoever may not see statements does not see them here
+# --- whoever may not see statements does not see them here, nor fails because there
+# is a schema that he may not use
+$session->query('REVOKE USAGE ON SCHEMA public FROM PUBLIC');
 foreach my $role ('clerk', 'reports')
 {
 	my $eye = LgSession->new($node, user => $role, %in_utc);
@@ -266,6 +268,7 @@ foreach my $role ('clerk', 'reports')
 	$eye->close;
 }
 like($page, qr/secret/, 'others see them');
+$session->query('GRANT USAGE ON SCHEMA public TO PUBLIC');
 
 # --- hostile names and statements
 sub hostile
@@ -305,6 +308,10 @@ like($evil_page, qr/&lt;script&gt;alert\(1\)&lt;\/script&gt;\|`x`/, 'shown as it
 like($evil_page, qr/M&#252;ll &#128512;/, 'by its number');
 my @evil_calls = $evil_report =~ /^  ```sql\n  (.*)\n  ```$/mg;
 unlike(join("\n", @evil_calls), qr/[<>|`]script/, 'calls hold nothing raw');
+my $old = LgSession->new($node, parameters => { TimeZone => 'UTC', standard_conforming_strings => 'off', escape_string_warning => 'off' });
+is($old->query("SELECT lifeguard.report($night)"), $evil_report, 'the same where backslashes escape in strings');
+is($old->query("SELECT lifeguard.report_html($night)") =~ s/<footer>.*//sr, $evil_page =~ s/<footer>.*//sr, 'the page too');
+$old->close;
 foreach my $call (grep { /create_policy\('(?:idle_|close_)/ } @evil_calls)
 {
 	$session->query('BEGIN');
