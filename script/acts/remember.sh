@@ -178,6 +178,7 @@ fold_text() {
 	local line
 	while IFS= read -r line; do
 		case $line in
+			"") echo ;;
 			"|"* | "  "*) printf '  %s\n' "$line" ;;
 			"- "*) printf '%s\n' "$line" | fold -s -w 94 | sed '1!s/^/  /; s/^/  /; s/ *$//' ;;
 			*) tell "$line" ;;

@@ -116,7 +116,7 @@ INSERT INTO lifeguard.contention_entries (boot, number, minute, datname, relatio
 		root_usename, root_query_id, root_query, waiter_usesysid, waiter_application_name, waiter_usename, waiter_query_id, waiter_query,
 		waits, waits_seen, seconds_seen, seconds_estimated, max, top_rows, top_row_seconds, recorded_on)
 	SELECT '2026-01-01', c.n, '2026-01-11 02:50+00', current_database(), to_regclass(c.relation), c.relation, c.locktype, c.mode, 'ExclusiveLock', s.oid, 'web',
-		'shop', 1, 'UPDATE cache SET v = $1 /* secret */', s.oid, 'worker', 'shop', 2, c.query, 100, c.seen, c.seconds, c.estimated, c.max, c.top, c.top_seconds, 'primary'
+		'shop', 1, 'UPDATE cache SET v = $1 /* secret */', s.oid, 'worker', 'shop', 10 + c.n, c.query, 100, c.seen, c.seconds, c.estimated, c.max, c.top, c.top_seconds, 'primary'
 	FROM (VALUES (1, 'public.cache', 'transactionid', 'ShareLock', 'UPDATE cache', 80, 412.5, 12.5, interval '40 s', '{"(0,1)"}'::text[], '{300}'::float8[]),
 			(2, 'public.orders', 'relation', 'AccessExclusiveLock', 'ALTER TABLE orders', 100, 90, 0, interval '90 s', '{}', '{}'),
 			(4, 'public.counters', 'transactionid', 'ShareLock', 'UPDATE counters', 100, 6, 0, interval '1 s', '{}', '{}'),
