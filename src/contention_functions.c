@@ -161,9 +161,12 @@ fetch_row(Relation table, BlockNumber block, OffsetNumber offset, Snapshot snaps
 														HeapTupleHeaderGetXmin(best.t_data)))
 			best = tuple;
 	}
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+
+	/* as long as the buffer is pinned, what is visible stays where it is */
 	if (best.t_data != NULL)
 		copy = heap_copytuple(&best);
-	UnlockReleaseBuffer(buffer);
+	ReleaseBuffer(buffer);
 	return copy;
 }
 

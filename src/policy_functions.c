@@ -370,16 +370,19 @@ pg_lifeguard_policy_changed(PG_FUNCTION_ARGS)
 }
 
 /*
- * Called by the install script: a NOTICE says where policies live, if not here.
- * Not where pg_lifeguard is not loaded: there they live nowhere.
+ * Called by the install script: a NOTICE says where policies live, if not here; if
+ * here, the keeper is not to find that out by polling.  Neither where pg_lifeguard is
+ * not loaded: there they live nowhere.
  */
 Datum
 pg_lifeguard_announce_home_database(PG_FUNCTION_ARGS)
 {
-	if (lg_shared != NULL && !is_home())
-	{
-		listen_for_the_end();
+	if (lg_shared == NULL)
+		PG_RETURN_VOID();
+	listen_for_the_end();
+	if (is_home())
+		written = true;
+	else
 		installed_by = GetCurrentSubTransactionId();
-	}
 	PG_RETURN_VOID();
 }

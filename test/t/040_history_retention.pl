@@ -62,6 +62,7 @@ END
 sub size { return $session->query("SELECT pg_total_relation_size('$table')"); }
 sub old_rows { return $session->query("SELECT count(*) FROM $table WHERE query LIKE 'old %'"); }
 sub all_written { return $session->poll('SELECT records_unflushed = 0 FROM lifeguard.status'); }
+# Rows that live; up to a round of load() may have been written since the keeper looked.
 sub live { return $session->query("SELECT coalesce(sum(pg_column_size(e.*)), 0) FROM $table e"); }
 
 # --- too much: the oldest goes, the newest stays
@@ -73,7 +74,7 @@ my $new = load(80);    # tables are measured each 1,000 rows
 ok($session->poll("SELECT count(*) = 1 FROM $table WHERE query LIKE 'old %'"), 'what is oldest goes, but for a row that somebody has locked');
 ok(all_written(), 'all is written');
 cmp_ok($session->query("SELECT count(*) FROM $table"), '>', 500, 'what is new stays');
-cmp_ok(live(), '<', 1.6 * $megabyte, 'within the limit, but for what was written since it was looked at');
+cmp_ok(live(), '<', 2.6 * $megabyte, 'within the limit, but for what was written since it was looked at');
 is(lg_status($session, 'records_lost, keeper_problem, keeper_failures'), '0||0', 'nobody waited for anything');
 $locker->query('COMMIT');
 
@@ -88,7 +89,7 @@ foreach my $round (1 .. 6)
 	push @live, live();
 }
 cmp_ok((sort { $a <=> $b } @live)[0], '>', 0.5 * $megabyte, 'no more goes because of dead rows: ' . join(', ', @live));
-cmp_ok((sort { $a <=> $b } @live)[-1], '<', 1.6 * $megabyte, 'what is too much goes');
+cmp_ok((sort { $a <=> $b } @live)[-1], '<', 2.6 * $megabyte, 'what is too much goes');
 is($session->query("SELECT count(*) FROM $table WHERE query LIKE 'old %'"), '0', 'the row that was locked, too');
 
 # --- until it is far beyond the limit: then nothing is written any more, and nothing lost at once
@@ -112,7 +113,7 @@ ok($session->poll('SELECT keeper_problem IS NULL FROM lifeguard.status'), 'well 
 load(40);
 ok(all_written(), 'steady again');
 cmp_ok(size(), '<', $full + $megabyte, 'in the room that there is');
-cmp_ok(live(), '<', 1.6 * $megabyte, 'of which the rows that live take their share');
+cmp_ok(live(), '<', 2.6 * $megabyte, 'of which the rows that live take their share');
 
 # --- by days
 $session->query("UPDATE $table SET idle_start = idle_start - interval '10 days' WHERE number % 2 = 0");
