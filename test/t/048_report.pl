@@ -270,6 +270,21 @@ foreach my $role ('clerk', 'reports')
 like($page, qr/secret/, 'others see them');
 $session->query('GRANT USAGE ON SCHEMA public TO PUBLIC');
 
+# --- nor does he get more from default privileges, which are for other tables
+$session->query('CREATE DATABASE given');
+my $given = LgSession->new($node, dbname => 'given', %in_utc);
+$given->query('ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO clerk; ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO clerk; ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO clerk');
+$given->query('SET client_min_messages = warning; CREATE EXTENSION pg_lifeguard');
+is($given->query(<<'END'), '', 'nothing in the schema is given to a role by default');
+SELECT c.relname FROM pg_class c WHERE c.relnamespace = 'lifeguard'::regnamespace AND c.relacl::text ~ 'clerk'
+UNION ALL
+SELECT p.proname FROM pg_proc p WHERE p.pronamespace = 'lifeguard'::regnamespace AND p.proacl::text ~ 'clerk'
+UNION ALL
+SELECT n.nspname FROM pg_namespace n WHERE n.nspname = 'lifeguard' AND has_schema_privilege('clerk', n.oid, 'CREATE')
+END
+is($given->query("SELECT has_function_privilege('pg_read_all_stats', 'lifeguard.next_in_force(text, timestamptz)', 'EXECUTE')"), 't', 'what is meant for one it has');
+$given->close;
+
 # --- hostile names and statements
 sub hostile
 {
