@@ -323,10 +323,13 @@ like($evil_page, qr/&lt;script&gt;alert\(1\)&lt;\/script&gt;\|`x`/, 'shown as it
 like($evil_page, qr/M&#252;ll &#128512;/, 'by its number');
 my @evil_calls = $evil_report =~ /^  ```sql\n  (.*)\n  ```$/mg;
 unlike(join("\n", @evil_calls), qr/[<>|`]script/, 'calls hold nothing raw');
-my $old = LgSession->new($node, parameters => { TimeZone => 'UTC', standard_conforming_strings => 'off', escape_string_warning => 'off' });
-is($old->query("SELECT lifeguard.report($night)"), $evil_report, 'the same where backslashes escape in strings');
-is($old->query("SELECT lifeguard.report_html($night)") =~ s/<footer>.*//sr, $evil_page =~ s/<footer>.*//sr, 'the page too');
-$old->close;
+if ($session->query('SHOW server_version_num') < 190000)	# from 19 on they never do
+{
+	my $old = LgSession->new($node, parameters => { TimeZone => 'UTC', standard_conforming_strings => 'off', escape_string_warning => 'off' });
+	is($old->query("SELECT lifeguard.report($night)"), $evil_report, 'the same where backslashes escape in strings');
+	is($old->query("SELECT lifeguard.report_html($night)") =~ s/<footer>.*//sr, $evil_page =~ s/<footer>.*//sr, 'the page too');
+	$old->close;
+}
 foreach my $call (grep { /create_policy\('(?:idle_|close_)/ } @evil_calls)
 {
 	$session->query('BEGIN');
