@@ -116,13 +116,13 @@ sub is_untold
 # under which target.
 my %moves = (
 	'ends its transaction' => { target => 'idle in transaction', begin => 'BEGIN; SELECT 1', move => 'COMMIT' },
-	'begins another' => { target => 'idle in transaction', begin => 'BEGIN; SELECT 1', move => 'COMMIT; BEGIN; SELECT 1' },
-	'goes on in it' => { target => 'idle in transaction', begin => 'BEGIN; SELECT 1', move => 'SELECT 1' },
+	'begins another' => { again => 1, target => 'idle in transaction', begin => 'BEGIN; SELECT 1', move => 'COMMIT; BEGIN; SELECT 1' },
+	'goes on in it' => { again => 1, target => 'idle in transaction', begin => 'BEGIN; SELECT 1', move => 'SELECT 1' },
 	'ends a longer one' => { target => 'transaction', begin => 'BEGIN; SELECT 1', move => 'COMMIT' },
-	'begins another long one' => { target => 'transaction', begin => 'BEGIN; SELECT 1', move => 'COMMIT; BEGIN; SELECT 1' },
-	'is idle no more' => { target => 'idle', begin => 'SELECT 1', move => 'SELECT 2' },
+	'begins another long one' => { again => 1, target => 'transaction', begin => 'BEGIN; SELECT 1', move => 'COMMIT; BEGIN; SELECT 1' },
+	'is idle no more' => { again => 1, target => 'idle', begin => 'SELECT 1', move => 'SELECT 2' },
 	'commits what it wrote' => { target => 'idle in transaction', begin => 'BEGIN; INSERT INTO till VALUES (2)', send => 'COMMIT' },
-	'runs another statement' => { target => 'active', begin_send => 'SELECT pg_sleep(0.6)', answered => 1, send => 'SELECT pg_sleep(0.3)' },
+	'runs another statement' => { again => 1, target => 'active', begin_send => 'SELECT pg_sleep(2)', answered => 1, send => 'SELECT pg_sleep(0.3)' },
 	'ends its statement' => { target => 'active', begin_send => 'SELECT pg_sleep(0.6)', answered => 1 },
 	'ends what is to be cancelled' => { target => 'active', action => 'cancel', begin_send => 'SELECT pg_sleep(0.6)', answered => 1 },
 	'has its lock' => {
@@ -139,7 +139,9 @@ foreach my $point ('before proof', 'between proof and signal')
 			$locker = LgSession->new($node);
 			$locker->query('BEGIN; LOCK TABLE till IN SHARE MODE');
 		}
-		policy('p', target => $case->{target}, action => $case->{action} // 'terminate');
+		# where the move begins another episode, the policy must be gone before that
+		# is a victim of its own: within a second
+		policy('p', target => $case->{target}, action => $case->{action} // 'terminate', $case->{again} ? (min_duration => '1500 ms') : ());
 		my $victim = LgSession->new($node, user => 'clerk');
 		hold($point);
 		$victim->query($case->{begin}) if $case->{begin};
