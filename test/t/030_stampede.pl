@@ -48,7 +48,11 @@ is(verdicts(), 'spared|it waits for a lock, which is not its doing|4', 'those wh
 $boss->query('COMMIT');
 defined $_->answer or die 'no answer' foreach @crowd;
 
-$_->send('SELECT pg_sleep(300)') foreach @crowd;
+# of those that begin in the same microsecond each would be the oldest
+my ($oldest, @others) = @crowd;
+$oldest->send('SELECT pg_sleep(300)');
+$boss->poll("SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = ${\$oldest->pid}") or die 'it does not run';
+$_->send('SELECT pg_sleep(300)') foreach @others;
 like(verdicts(), qr/\Alog\|running its statement for .*; 4 sessions run that query\|\d(\nlog\|.*){0,2}\nspared\|the oldest is left\|1\z/,
 	'those who run the same query are hit, but for the oldest');
 $boss->query("SELECT pg_cancel_backend(pid) FROM unnest(ARRAY[$pids]) pid");
