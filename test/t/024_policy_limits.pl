@@ -323,8 +323,8 @@ lg_grown_old($boss);
 lg_run_pass($boss);
 is($boss->query("SELECT policy, count(*) FILTER (WHERE outcome ~ '^(signalled|terminated|cancelled)'), count(*) FILTER (WHERE outcome = 'over limit') FROM lifeguard.ledger WHERE policy IN ('many', 'pool2', 'stampede') GROUP BY 1 ORDER BY 1"),
 	"many|2|1\npool2|3|0\nstampede|2|0", 'max_actions_per_minute, which does not count those that close many');
-$_->close foreach values %s;
 $boss->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'stampede'");
+$_->close foreach values %s;
 waits_for_slots(1);
 
 # ------------------------------------------- what the collector does without being asked
