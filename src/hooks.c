@@ -19,7 +19,9 @@
 #include "endings.h"
 #include "farewell.h"
 #include "hooks.h"
+#include "refusals.h"
 #include "saturation.h"
+#include "setup_times.h"
 #include "shared.h"
 
 static ClientAuthentication_hook_type prev_client_authentication_hook = NULL;
@@ -50,6 +52,7 @@ after_authentication(Port *port, int status)
 	if (status == STATUS_OK && !am_walsender)
 	{
 		lg_farewell_install();
+		lg_setup_times_begin();
 		report_fullness();
 	}
 }
@@ -61,6 +64,7 @@ before_log(ErrorData *error)
 	if (prev_emit_log_hook)
 		prev_emit_log_hook(error);
 	lg_endings_note_log(error);
+	lg_refusals_note(error);
 }
 
 /*

@@ -17,8 +17,10 @@
 #include "lock_episodes.h"
 #include "lock_roots.h"
 #include "memory.h"
+#include "refusals.h"
 #include "saturation.h"
 #include "series.h"
+#include "snapshots.h"
 
 /*
  * Begin, before the walk over all sessions.  graph: NULL or as collected.
@@ -36,6 +38,7 @@ lg_memory_begin(LgMemory *memory, LgTime now, LgLockGraph *graph, const LgGauges
 	memory->gauges = gauges;
 	memory->usable = lg_saturation_usable();
 	memory->standby = RecoveryInProgress();
+	memory->refusals = lg_refusals_collect(memory);
 	lg_series_begin(memory);
 }
 
@@ -62,4 +65,5 @@ lg_memory_end(LgMemory *memory)
 	lg_idle_episodes_end(memory);
 	lg_series_end(memory);
 	lg_incidents_observe(memory);
+	lg_snapshots_observe(memory);
 }

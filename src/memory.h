@@ -22,6 +22,7 @@ typedef struct LgMemory
 	int usable;				/* connection slots */
 	int64 charged; /* microseconds of waiting charged in this pass; set by lock_episodes.c */
 	bool standby;
+	int64 refusals; /* connection attempts turned away since the pass before */
 } LgMemory;
 
 extern void lg_memory_begin(LgMemory *memory, LgTime now, LgLockGraph *graph,

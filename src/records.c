@@ -22,8 +22,10 @@
 #include "ledger_rows.h"
 #include "lock_episodes.h"
 #include "records.h"
+#include "refusals.h"
 #include "series.h"
 #include "shared.h"
+#include "snapshots.h"
 
 #define RECORDS_AT_A_TIME 256 /* looked at in one go, under the lock */
 
@@ -36,6 +38,8 @@ static const LgRecordType *const types[LG_RECORD_KINDS] = {
 	[LG_USAGE] = &lg_usage_type,
 	[LG_LOAD] = &lg_load_type,
 	[LG_INCIDENTS] = &lg_incident_type,
+	[LG_REFUSALS] = &lg_refusal_type,
+	[LG_SNAPSHOTS] = &lg_snapshot_type,
 };
 
 /*

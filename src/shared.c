@@ -28,9 +28,12 @@
 #include "pending.h"
 #include "record_file.h"
 #include "records.h"
+#include "refusals.h"
 #include "series.h"
 #include "settings.h"
+#include "setup_times.h"
 #include "shared.h"
+#include "snapshots.h"
 #include "state.h"
 #include "visits.h"
 
@@ -65,7 +68,10 @@ lay_out(char *base)
 	Size incidents = add_size(series, lg_series_size());
 	Size endings = add_size(incidents, lg_incidents_size());
 	Size names = add_size(endings, lg_endings_size());
-	Size end = add_size(names, lg_names_size());
+	Size refusals = add_size(names, lg_names_size());
+	Size snapshots = add_size(refusals, lg_refusals_size());
+	Size setup_times = add_size(snapshots, lg_snapshots_size());
+	Size end = add_size(setup_times, lg_setup_times_size());
 
 	if (base != NULL)
 	{
@@ -84,6 +90,9 @@ lay_out(char *base)
 		lg_shared->incidents = (struct LgIncidents *) (base + incidents);
 		lg_shared->endings = (LgEnding *) (base + endings);
 		lg_shared->names = (struct LgNames *) (base + names);
+		lg_shared->refusals = (struct LgRefusals *) (base + refusals);
+		lg_shared->snapshots = (struct LgSnapshots *) (base + snapshots);
+		lg_shared->setup_times = (struct LgSetupTimes *) (base + setup_times);
 	}
 	return end;
 }
@@ -121,6 +130,8 @@ create_or_attach_shared(void)
 		lg_policies_init(lg_shared->policies);
 		lg_brakes_restore();
 		lg_contention_init();
+		lg_refusals_init();
+		lg_setup_times_init();
 		lg_shared->enforce = lg_enforce;
 		pg_atomic_init_u32(&lg_shared->policies_changed, LG_POLICIES_CHANGED); /* never read */
 		pg_atomic_init_u32(&lg_shared->wake_above, 0);

@@ -109,6 +109,9 @@ typedef struct LgShared
 	struct LgIncidents *incidents;		  /* likewise */
 	struct LgEnding *endings;			  /* by connection slot; see endings.h */
 	struct LgNames *names;				  /* of relations; see names.h */
+	struct LgRefusals *refusals;		  /* atomics; see refusals.h */
+	struct LgSnapshots *snapshots;		  /* written by whoever makes a pass */
+	struct LgSetupTimes *setup_times;	  /* atomics; see setup_times.h */
 	Size size;
 	TimestampTz created_at; /* stands for this life of the shared memory */
 
