@@ -26,6 +26,7 @@
 #include "storage/lwlock.h"
 
 #include "load.h"
+#include "refusals.h"
 #include "series.h"
 #include "usage.h"
 
@@ -54,6 +55,7 @@ typedef struct ConnectionMinute
 	int waiting_max;
 	int usable;
 	int high_water;
+	int64 refusals; /* -1: not counted */
 	bool standby;
 } ConnectionMinute;
 
@@ -74,8 +76,10 @@ typedef struct LgSeries
 	TimestampTz minute; /* the one under way; 0 = none */
 	int64 weight;		/* microseconds that this pass stands for */
 	int64 in_minute;	/* those of them that lie in its minute */
+	int64 refused;		/* connection attempts that it has found, of its minute */
 	int64 seen;			/* the sum of these */
 	int64 sums[GAUGES];
+	int64 refusals; /* -1: not counted */
 	int used_max;
 	int waiting_max;
 	uint64 number;			 /* of its record; 0 = none yet */
@@ -121,13 +125,30 @@ weigh(const LgMemory *memory)
 	return memory->elapsed;
 }
 
-/* The minute is over: what was recorded of it is due. */
-static void
-end_minute(LgSeries *series)
+/* Add those of a pass; what cannot be counted stays unknown. */
+static int64
+add_refusals(int64 sum, int64 refusals)
 {
+	return refusals > 0 || lg_refusals_are_counted() ? Max(sum, 0) + refusals : sum;
+}
+
+/*
+ * The minute is over: what was recorded of it is due.  This pass, the first of the
+ * next one, has found what was refused at its end.
+ */
+static void
+end_minute(LgSeries *series, const LgMemory *memory)
+{
+	ConnectionMinute *place;
+
 	if (series->number != 0)
 	{
-		(void) lg_records_begin_change(LG_CONNECTIONS, series->number, true);
+		place = lg_records_begin_change(LG_CONNECTIONS, series->number, true);
+		if (place != NULL)
+		{
+			place->refusals = add_refusals(place->refusals, memory->refusals_before);
+			series->refused -= memory->refusals_before;
+		}
 		lg_records_end_change();
 	}
 	lg_load_end_minute(&series->load);
@@ -136,6 +157,7 @@ end_minute(LgSeries *series)
 	series->number = 0;
 	series->seen = 0;
 	series->used_max = series->waiting_max = 0;
+	series->refusals = -1;
 }
 
 /*
@@ -148,9 +170,10 @@ lg_series_begin(LgMemory *memory)
 	TimestampTz now = memory->now.wall;
 	TimestampTz minute = now - now % USECS_PER_MINUTE;
 
+	series->refused = memory->refusals;
 	if (minute != series->minute)
 	{
-		end_minute(series);
+		end_minute(series, memory);
 		series->minute = minute;
 	}
 	series->weight = weigh(memory);
@@ -215,6 +238,7 @@ record_connections(LgSeries *series, const LgMemory *memory)
 	if (high_water_at >= series->minute && high_water_at < series->minute + USECS_PER_MINUTE)
 		record.high_water = Max(record.high_water, lg_shared->gauges.high_water);
 	record.waiting_max = series->waiting_max;
+	record.refusals = series->refusals;
 	record.usable = memory->usable;
 	record.standby = memory->standby;
 	if (series->number == 0)
@@ -253,6 +277,7 @@ lg_series_end(LgMemory *memory)
 		series->sums[i] += gauges[i] * series->in_minute;
 	series->used_max = Max(series->used_max, (int) gauges[USED]);
 	series->waiting_max = Max(series->waiting_max, (int) gauges[WAITING]);
+	series->refusals = add_refusals(series->refusals, series->refused);
 	note_second(memory, gauges);
 	record_connections(series, memory);
 	lg_load_end_pass(&series->load, series->minute, series->in_minute, series->seen,
@@ -277,7 +302,10 @@ add_row(LgRows *rows, const void *record, bool masked)
 	lg_rows_add_int(rows, minute->waiting_max);
 	lg_rows_add_int(rows, minute->usable);
 	lg_rows_add_int(rows, minute->high_water);
-	lg_rows_add_null(rows); /* refusals */
+	if (minute->refusals < 0)
+		lg_rows_add_null(rows);
+	else
+		lg_rows_add_int8(rows, minute->refusals);
 	lg_rows_add_numeric(rows, minute->seen, 3);
 	lg_rows_add_text(rows, minute->standby ? "standby" : "primary");
 }
