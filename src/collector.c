@@ -250,7 +250,7 @@ turn(LgTime now, void *arg)
 		lg_carry_out(rescue);
 	lg_memory_end(&memory); /* nobody waits for it, as victims do for the rest */
 	lg_visitor_plan(rescue, now);
-	lg_emergency_report(&memory, rescue);
+	lg_emergency_observe(&memory, rescue);
 	lg_shared->next_look = lg_pending_tend(lg_clock_now()); /* last: policies may be copied anew */
 
 	cost = lg_clock_read(CLOCK_THREAD_CPUTIME_ID) - began;
