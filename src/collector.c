@@ -138,6 +138,22 @@ lg_collector_ages_count_from(LgTime now)
 	return beat.ages_count_from;
 }
 
+/*
+ * How the collector is, in two or three words, by a copy of what is shared.
+ */
+const char *
+lg_collector_describe(const LgShared *copy, TimestampTz now)
+{
+	int64 silence = lg_clock_age(copy->beat.last_pass.wall, now);
+	int64 patience = Max(2 * LG_USECS_PER_MSEC * copy->current_interval, 5 * USECS_PER_SEC);
+
+	if (copy->collector_pid == 0)
+		return "no collector";
+	if (copy->sample_interval == 0)
+		return "on demand";
+	return silence > patience ? "stalled" : "running";
+}
+
 /* Before anything is decided: which ages may be trusted? */
 static void
 begin_beat(LgTime now)
