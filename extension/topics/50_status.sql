@@ -80,7 +80,7 @@ COMMENT ON FUNCTION lifeguard.run_pass() IS
 CREATE FUNCTION lifeguard.reset() RETURNS void
 AS 'MODULE_PATHNAME', 'pg_lifeguard_reset' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION lifeguard.reset() IS
-'Forgets the high-water mark, of which the next pass sets a new one, and counts contention and refused connections anew: contention and refusal_counts begin then, their histories stay.';
+'Forgets the high-water mark, of which the next pass sets a new one, and counts contention, refused connections and connections anew: the views contention, refusal_counts and setup_times begin then, histories stay.';
 
 REVOKE ALL ON FUNCTION lifeguard.run_pass(), lifeguard.reset() FROM PUBLIC;
 GRANT SELECT ON lifeguard.status TO PUBLIC;
