@@ -19,5 +19,7 @@ extern void lg_series_begin(LgMemory *memory);
 extern void lg_series_consider(LgMemory *memory, const LgSession *session);
 extern void lg_series_end(LgMemory *memory);
 extern void lg_series_copy_load(LgLoadSecond *seconds);
+extern int64 lg_series_full_in(int used, int usable);
+extern bool lg_series_load(double averages[]);
 
 #endif /* LG_SERIES_H */
