@@ -44,6 +44,7 @@
 #include "sessions.h"
 #include "settings.h"
 #include "shared.h"
+#include "snapshots.h"
 #include "visitor.h"
 
 #define SHORTEST_INTERVAL 10				 /* ms between passes, whatever is set */
@@ -260,11 +261,12 @@ turn(LgTime now, void *arg)
 		lg_rescue_decide(rescue);
 
 	publish(now, &found, rescue, graph != NULL ? graph->cut_off : 0);
+	lg_snapshots_observe(&memory); /* before those who filled the server are made to go */
 	if (rescue != NULL)
 		lg_carry_out(rescue);
 	lg_memory_end(&memory); /* nobody waits for it, as victims do for the rest */
 	lg_visitor_plan(rescue, now);
-	lg_emergency_report(&memory, rescue);
+	lg_emergency_observe(&memory, rescue);
 	lg_shared->next_look = lg_pending_tend(lg_clock_now()); /* last: policies may be copied anew */
 
 	cost = lg_clock_read(CLOCK_THREAD_CPUTIME_ID) - began;

@@ -33,6 +33,7 @@
 #include "saturation.h"
 #include "series.h"
 #include "sessions.h"
+#include "setup_times.h"
 #include "shared.h"
 #include "texts.h"
 
@@ -438,7 +439,7 @@ pg_lifeguard_run_pass(PG_FUNCTION_ARGS)
 }
 
 /*
- * lifeguard.reset(): forget the high-water mark and count contention anew.  Raises
+ * lifeguard.reset(): forget the high-water mark, count contention and connections anew.  Raises
  * an error unless pg_lifeguard is preloaded, and when that cannot be written down.
  */
 Datum
@@ -448,6 +449,7 @@ pg_lifeguard_reset(PG_FUNCTION_ARGS)
 
 	lg_shared_require();
 	lg_contention_reset(now);
+	lg_setup_times_reset(now);
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_shared->gauges.high_water = 0;
 	lg_shared->gauges.high_water_at = 0;

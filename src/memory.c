@@ -21,7 +21,6 @@
 #include "refusals.h"
 #include "saturation.h"
 #include "series.h"
-#include "snapshots.h"
 
 /*
  * Begin, before the walk over all sessions.  graph: NULL or as collected.
@@ -67,5 +66,4 @@ lg_memory_end(LgMemory *memory)
 	lg_idle_episodes_end(memory);
 	lg_series_end(memory);
 	lg_incidents_observe(memory);
-	lg_snapshots_observe(memory);
 }

@@ -163,7 +163,9 @@ typedef struct LgShared
 	LgCounters counters;
 
 	/* Written and read only by whoever makes a pass. */
-	uint64 marks_generation; /* of the policies that marks[].unmeant is about */
+	uint64 marks_generation;   /* of the policies that marks[].unmeant is about */
+	int64 emergency_at;		   /* monotonic: when nobody could log in was last said; 0 = never */
+	int64 refusals_unreported; /* since then */
 
 	/* Written by whoever makes a pass, read by the collector without a lock. */
 	int64 next_look; /* monotonic: when actions under way are to be looked at; 0 = none are */
