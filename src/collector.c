@@ -44,6 +44,7 @@
 #include "sessions.h"
 #include "settings.h"
 #include "shared.h"
+#include "snapshots.h"
 #include "visitor.h"
 
 #define SHORTEST_INTERVAL 10				 /* ms between passes, whatever is set */
@@ -135,6 +136,22 @@ lg_collector_ages_count_from(LgTime now)
 
 	judge_clocks(&beat, now);
 	return beat.ages_count_from;
+}
+
+/*
+ * How the collector is, in two or three words, by a copy of what is shared.
+ */
+const char *
+lg_collector_describe(const LgShared *copy, TimestampTz now)
+{
+	int64 silence = lg_clock_age(copy->beat.last_pass.wall, now);
+	int64 patience = Max(2 * LG_USECS_PER_MSEC * copy->current_interval, 5 * USECS_PER_SEC);
+
+	if (copy->collector_pid == 0)
+		return "no collector";
+	if (copy->sample_interval == 0)
+		return "on demand";
+	return silence > patience ? "stalled" : "running";
 }
 
 /* Before anything is decided: which ages may be trusted? */
@@ -244,11 +261,12 @@ turn(LgTime now, void *arg)
 		lg_rescue_decide(rescue);
 
 	publish(now, &found, rescue, graph != NULL ? graph->cut_off : 0);
+	lg_snapshots_observe(&memory); /* before those who filled the server are made to go */
 	if (rescue != NULL)
 		lg_carry_out(rescue);
 	lg_memory_end(&memory); /* nobody waits for it, as victims do for the rest */
 	lg_visitor_plan(rescue, now);
-	lg_emergency_report(&memory, rescue);
+	lg_emergency_observe(&memory, rescue);
 	lg_shared->next_look = lg_pending_tend(lg_clock_now()); /* last: policies may be copied anew */
 
 	cost = lg_clock_read(CLOCK_THREAD_CPUTIME_ID) - began;

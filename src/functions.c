@@ -31,7 +31,9 @@
 #include "rights.h"
 #include "rows.h"
 #include "saturation.h"
+#include "series.h"
 #include "sessions.h"
+#include "setup_times.h"
 #include "shared.h"
 #include "texts.h"
 
@@ -189,6 +191,7 @@ pg_lifeguard_read_connections(PG_FUNCTION_ARGS)
 	LgStateCounts counts;
 	LgGauges gauges = {0};
 	LgRows rows;
+	int64 full_in;
 	int used;
 	int known;
 
@@ -222,6 +225,11 @@ pg_lifeguard_read_connections(PG_FUNCTION_ARGS)
 	else
 		lg_rows_add_int(&rows, gauges.high_water);
 	lg_rows_add_time(&rows, gauges.high_water_at);
+	full_in = lg_series_full_in(used, lg_saturation_usable());
+	if (full_in < 0)
+		lg_rows_add_null(&rows);
+	else
+		lg_rows_add_span(&rows, full_in);
 	lg_rows_end_row(&rows);
 	PG_RETURN_NULL();
 }
@@ -324,20 +332,6 @@ pg_lifeguard_read_connection_usage(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* How the collector is, in two or three words. */
-static const char *
-describe_collector(const LgShared *copy, TimestampTz now)
-{
-	int64 silence = lg_clock_age(copy->beat.last_pass.wall, now);
-	int64 patience = Max(2 * LG_USECS_PER_MSEC * copy->current_interval, 5 * USECS_PER_SEC);
-
-	if (copy->collector_pid == 0)
-		return "no collector";
-	if (copy->sample_interval == 0)
-		return "on demand";
-	return silence > patience ? "stalled" : "running";
-}
-
 /* How keeper, policies and ledger are. */
 static void
 add_keeper_columns(LgRows *rows, const LgKeeperNews *keeper)
@@ -399,7 +393,7 @@ pg_lifeguard_read_status(PG_FUNCTION_ARGS)
 	copy = *lg_shared;
 	LWLockRelease(lg_shared->lock);
 
-	lg_rows_add_text(&rows, describe_collector(&copy, GetCurrentTimestamp()));
+	lg_rows_add_text(&rows, lg_collector_describe(&copy, GetCurrentTimestamp()));
 	lg_rows_add_text(&rows, LG_VERSION);
 	lg_rows_add_pid(&rows, copy.collector_pid);
 	lg_rows_add_time(&rows, copy.collector_pid ? copy.collector_since : 0);
@@ -445,7 +439,7 @@ pg_lifeguard_run_pass(PG_FUNCTION_ARGS)
 }
 
 /*
- * lifeguard.reset(): forget the high-water mark and count contention anew.  Raises
+ * lifeguard.reset(): forget the high-water mark, count contention and connections anew.  Raises
  * an error unless pg_lifeguard is preloaded, and when that cannot be written down.
  */
 Datum
@@ -455,6 +449,7 @@ pg_lifeguard_reset(PG_FUNCTION_ARGS)
 
 	lg_shared_require();
 	lg_contention_reset(now);
+	lg_setup_times_reset(now);
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_shared->gauges.high_water = 0;
 	lg_shared->gauges.high_water_at = 0;

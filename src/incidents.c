@@ -454,6 +454,15 @@ add_relation_name(LgRows *rows, const LgFirstCause *cause)
 		lg_rows_add_text(rows, lg_names_of(cause->databaseid, cause->relation));
 }
 
+/*
+ * Is one under way?  One word of whoever makes passes, read without a lock.
+ */
+bool
+lg_incidents_is_open(void)
+{
+	return ((volatile LgIncidents *) lg_shared->incidents)->number != 0;
+}
+
 static void
 add_row(LgRows *rows, const void *record, bool masked)
 {

@@ -55,6 +55,7 @@ typedef struct LgIncident
 extern const LgRecordType lg_incident_type;
 
 extern Size lg_incidents_size(void);
+extern bool lg_incidents_is_open(void);
 extern void lg_incidents_observe(LgMemory *memory);
 
 #endif /* LG_INCIDENTS_H */

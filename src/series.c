@@ -25,11 +25,15 @@
 #include "miscadmin.h"
 #include "storage/lwlock.h"
 
+#include "forecast.h"
 #include "load.h"
 #include "series.h"
 #include "usage.h"
 
 #define SECONDS (15 * SECS_PER_MINUTE)
+#define FORECAST_SECONDS (5 * SECS_PER_MINUTE) /* that a forecast looks back at */
+#define FORECAST_LEAST 3					   /* slots by which it has to have risen ... */
+#define FORECAST_SHARE 0.02					   /* ... and so much of the usable ones */
 
 /* What is averaged of connections. */
 typedef enum Gauge
@@ -320,6 +324,76 @@ show_seconds(FunctionCallInfo fcinfo, void (*show)(LgRows *rows, const Second *s
 		if (second->second == at)
 			show(&rows, second);
 	}
+}
+
+/*
+ * Microseconds until no slot is left that any role may take, if it goes on as in the
+ * longest of the last 5, 2 and 1 minutes in which it rose steadily.  -1: no forecast.
+ * Takes lg_shared->lock for a moment.
+ */
+int64
+lg_series_full_in(int used, int usable)
+{
+	static const double windows[] = {FORECAST_SECONDS, 2 * SECS_PER_MINUTE, SECS_PER_MINUTE};
+	double least = Max(FORECAST_LEAST, FORECAST_SHARE * usable);
+	LgForecastPoint points[FORECAST_SECONDS];
+	TimestampTz now = GetCurrentTimestamp();
+	double slope = 0;
+	int n = 0;
+
+	if (lg_shared == NULL)
+		return -1;
+	now -= now % USECS_PER_SEC;
+	LWLockAcquire(lg_shared->lock, LW_SHARED);
+	for (int ago = 0; ago < FORECAST_SECONDS; ago++)
+	{
+		TimestampTz at = now - ago * USECS_PER_SEC;
+		const Second *second = second_of(at);
+
+		if (second->second == at)
+			points[n++] =
+				(LgForecastPoint){.ago = ago, .value = second->gauges[USED] / second->seen};
+	}
+	LWLockRelease(lg_shared->lock);
+
+	for (int i = 0; i < (int) lengthof(windows) && slope == 0; i++)
+		slope = lg_forecast_slope(points, n, windows[i], least);
+	if (slope == 0)
+		return -1;
+	return (int64) (Max(usable - used, 0) / slope * USECS_PER_SEC);
+}
+
+/*
+ * Sessions that were active on average in the last minute, by what they waited for;
+ * averages has LG_LOAD_CLASSES places.  False, and zeros, if no pass saw any of it.
+ * Takes lg_shared->lock for a moment.
+ */
+bool
+lg_series_load(double averages[])
+{
+	TimestampTz now = GetCurrentTimestamp();
+	double seen = 0;
+
+	memset(averages, 0, sizeof(double) * LG_LOAD_CLASSES);
+	if (lg_shared == NULL)
+		return false;
+	now -= now % USECS_PER_SEC;
+	LWLockAcquire(lg_shared->lock, LW_SHARED);
+	for (int ago = 0; ago < SECS_PER_MINUTE; ago++)
+	{
+		TimestampTz at = now - ago * USECS_PER_SEC;
+		const Second *second = second_of(at);
+
+		if (second->second != at)
+			continue;
+		seen += second->seen;
+		for (int i = 0; i < LG_LOAD_CLASSES; i++)
+			averages[i] += second->classes[i];
+	}
+	LWLockRelease(lg_shared->lock);
+	for (int i = 0; i < LG_LOAD_CLASSES && seen > 0; i++)
+		averages[i] /= seen;
+	return seen > 0;
 }
 
 static void

@@ -17,5 +17,7 @@ extern Size lg_series_size(void);
 extern void lg_series_begin(LgMemory *memory);
 extern void lg_series_consider(LgMemory *memory, const LgSession *session);
 extern void lg_series_end(LgMemory *memory);
+extern int64 lg_series_full_in(int used, int usable);
+extern bool lg_series_load(double averages[]);
 
 #endif /* LG_SERIES_H */

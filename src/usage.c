@@ -105,27 +105,63 @@ find_group(LgUsage *usage, const LgUsageKey *key)
 	return LG_USAGE_GROUPS;
 }
 
+/*
+ * Whose connection a session is.  Returns false if it is gone.  Takes no lock.
+ */
+bool
+lg_usage_read_key(const LgSession *session, LgUsageKey *key)
+{
+	LgSessionTexts texts;
+
+	lg_sessions_init_texts(&texts, false);
+	if (!lg_sessions_read_texts(session, &texts))
+		return false;
+	memset(key, 0, sizeof(LgUsageKey));
+	key->databaseid = session->databaseid;
+	key->userid = session->userid;
+	lg_who_keep_client(&texts.client_addr, &key->client);
+	strlcpy(key->application_name, texts.application_name, NAMEDATALEN);
+	return true;
+}
+
+/*
+ * Count a session into its state.
+ */
+void
+lg_usage_add(LgUsageCounts *counts, const LgSession *session)
+{
+	counts->held++;
+	switch (session->state)
+	{
+		case STATE_RUNNING:
+		case STATE_FASTPATH:
+			counts->active++;
+			break;
+		case STATE_IDLE:
+			counts->idle++;
+			break;
+		case STATE_IDLEINTRANSACTION:
+		case STATE_IDLEINTRANSACTION_ABORTED:
+			counts->idle_in_transaction++;
+			break;
+		default:
+			break;
+	}
+}
+
 /* The group of a session; -1 if it is gone. */
 static int
 group_of(LgUsage *usage, const LgSession *session)
 {
 	LgUsagePlace *known = &usage->slots[session->slot];
-	LgSessionTexts texts;
 	LgUsageKey key;
 
 	if (known->backend_start == session->backend_start && known->changes == session->changes &&
 		known->round == usage->round)
 		return known->group;
 
-	lg_sessions_init_texts(&texts, false);
-	if (!lg_sessions_read_texts(session, &texts))
+	if (!lg_usage_read_key(session, &key))
 		return -1;
-	memset(&key, 0, sizeof(key));
-	key.databaseid = session->databaseid;
-	key.userid = session->userid;
-	lg_who_keep_client(&texts.client_addr, &key.client);
-	strlcpy(key.application_name, texts.application_name, NAMEDATALEN);
-
 	known->backend_start = session->backend_start;
 	known->changes = session->changes;
 	known->round = usage->round;
@@ -140,28 +176,9 @@ void
 lg_usage_count(LgUsage *usage, const LgSession *session)
 {
 	int group = group_of(usage, session);
-	LgUsageCounts *seen;
 
-	if (group < 0)
-		return;
-	seen = &usage->groups[group].seen;
-	seen->held++;
-	switch (session->state)
-	{
-		case STATE_RUNNING:
-		case STATE_FASTPATH:
-			seen->active++;
-			break;
-		case STATE_IDLE:
-			seen->idle++;
-			break;
-		case STATE_IDLEINTRANSACTION:
-		case STATE_IDLEINTRANSACTION_ABORTED:
-			seen->idle_in_transaction++;
-			break;
-		default:
-			break;
-	}
+	if (group >= 0)
+		lg_usage_add(&usage->groups[group].seen, session);
 }
 
 /* Bring the record of a group up to date. */
@@ -239,15 +256,16 @@ lg_usage_end_minute(LgUsage *usage)
 	usage->round++;
 }
 
-static void
-add_row(LgRows *rows, const void *record, bool masked)
+/*
+ * Add the columns datname, usename, application_name, client_addr; all NULL for those
+ * that have no group of their own.  masked: the client is NULL where the current user
+ * may not see it.  Needs a transaction.
+ */
+void
+lg_usage_add_key(LgRows *rows, const LgUsageKey *key, bool masked)
 {
-	const UsageMinute *minute = record;
-	const LgUsageKey *key = &minute->key;
 	bool rest = !OidIsValid(key->databaseid);
 
-	lg_rows_add_oid(rows, key->userid);
-	lg_rows_add_time(rows, minute->minute);
 	lg_who_add_database(rows, key->databaseid);
 	lg_who_add_role(rows, key->userid);
 	lg_rows_add_text(rows, rest ? NULL : lg_texts_to_local(key->application_name, key->databaseid));
@@ -255,6 +273,16 @@ add_row(LgRows *rows, const void *record, bool masked)
 		lg_who_add_client(rows, &key->client);
 	else
 		lg_rows_add_null(rows);
+}
+
+static void
+add_row(LgRows *rows, const void *record, bool masked)
+{
+	const UsageMinute *minute = record;
+
+	lg_rows_add_oid(rows, minute->key.userid);
+	lg_rows_add_time(rows, minute->minute);
+	lg_usage_add_key(rows, &minute->key, masked);
 	lg_rows_add_numeric(rows, minute->held, 3);
 	lg_rows_add_int(rows, minute->held_max);
 	lg_rows_add_numeric(rows, minute->active, 3);

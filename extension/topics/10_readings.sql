@@ -43,7 +43,7 @@ CREATE FUNCTION lifeguard.read_connections(
 	OUT active integer, OUT idle integer, OUT idle_in_transaction integer,
 	OUT idle_in_transaction_aborted integer, OUT other integer, OUT waiting integer,
 	OUT max_wal_senders integer, OUT walsenders integer,
-	OUT high_water integer, OUT high_water_at timestamptz)
+	OUT high_water integer, OUT high_water_at timestamptz, OUT full_in interval)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pg_lifeguard_read_connections'
 LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 1;

@@ -77,7 +77,7 @@ COMMENT ON FUNCTION lifeguard.run_pass() IS
 CREATE FUNCTION lifeguard.reset() RETURNS void
 AS 'MODULE_PATHNAME', 'pg_lifeguard_reset' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION lifeguard.reset() IS
-'Forgets the high-water mark, of which the next pass sets a new one, and counts contention anew: its view begins then, its history stays.';
+'Forgets the high-water mark, of which the next pass sets a new one, and counts contention and connections anew: the views contention and setup_times begin then, contention''s history stays.';
 
 REVOKE ALL ON FUNCTION lifeguard.run_pass(), lifeguard.reset() FROM PUBLIC;
 GRANT SELECT ON lifeguard.status TO PUBLIC;
