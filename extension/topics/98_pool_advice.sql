@@ -91,7 +91,7 @@ SELECT s.application_name, s.usename, pg_catalog.round(s.held, 1) AS held, s.hel
 				LEAST(pg_catalog.round(100 * s.lock_wait_seconds / NULLIF(s.active_seconds, 0)), 100))
 		ELSE '' END AS advice,
 	(sum(COALESCE(s.advised, s.held_max)) OVER ())::integer AS total_advised,
-	NULL::integer AS cores,
+	lifeguard.cores() AS cores,
 	pg_catalog.current_setting('max_connections')::integer AS max_connections
 FROM sizes s
 ORDER BY s.held_max - s.advised DESC NULLS LAST, s.held_max DESC, s.application_name, s.usename;
@@ -110,6 +110,6 @@ COMMENT ON COLUMN lifeguard.pool_advice.minutes IS 'Minutes recorded in which th
 COMMENT ON COLUMN lifeguard.pool_advice.advised IS 'Connections that would have served; NULL with less than 60 minutes, and where programs cannot be told apart';
 COMMENT ON COLUMN lifeguard.pool_advice.advice IS 'The same in words';
 COMMENT ON COLUMN lifeguard.pool_advice.total_advised IS 'What is advised for all rows together; held_max for those without advice. The same in each row';
-COMMENT ON COLUMN lifeguard.pool_advice.cores IS 'Cores of the machine; NULL: not known. The same in each row';
+COMMENT ON COLUMN lifeguard.pool_advice.cores IS 'Cores of the machine, as lifeguard.cores() tells. The same in each row';
 COMMENT ON COLUMN lifeguard.pool_advice.max_connections IS 'Connection slots of the server. The same in each row';
 GRANT SELECT ON lifeguard.pool_advice TO PUBLIC;

@@ -139,7 +139,7 @@ $crowd[0]->send('SELECT pg_sleep(600)');
 ok($session->poll("SELECT held_max, active_max, lock_wait_seconds, advised FROM lifeguard.pool_advice WHERE application_name = 'crowd'", '5|1|0.0|'),
 	'a live scene');
 like(advice('advice', 'crowd'), qr/^only [12] minutes recorded; at least 60 are needed$/, 'of too few minutes');
-is($session->query('SELECT bool_and(max_connections = 30), count(DISTINCT total_advised), max(total_advised) = sum(COALESCE(advised, held_max)) FROM lifeguard.pool_advice'),
+is($session->query('SELECT bool_and(max_connections = 30 AND cores = lifeguard.cores()), count(DISTINCT total_advised), max(total_advised) = sum(COALESCE(advised, held_max)) FROM lifeguard.pool_advice'),
 	't|1|t', 'all together');
 is(advice("(SELECT application_name FROM lifeguard.pool_advice LIMIT 1), (SELECT count(*) FROM lifeguard.pool_advice WHERE application_name IN ('web', 'spiky', 'queue', 'pauser', 'fits', 'sleepy', 'single', 'young', 'grown', 'shared', 'twice', 'locked', 'crowd'))", 'web'),
 	'spiky|14', 'most to gain first') or diag $session->query('SELECT application_name, held_max - advised FROM lifeguard.pool_advice');
