@@ -71,9 +71,9 @@ SELECT s.application_name, s.usename, pg_catalog.round(s.held, 1) AS held, s.hel
 			'these cannot be told apart, so no size can be told for them'
 		WHEN s.advised IS NULL THEN
 			pg_catalog.format('only %s minutes recorded; at least 60 are needed', s.minutes)
-		WHEN s.active_share > 0.9 AND s.held_max > 1 THEN
-			pg_catalog.format('%s of %s connections active on average in %s: this pool may itself be where its clients queue, which cannot be seen from here',
-				pg_catalog.round(s.active_share * s.held, 1), s.held_max, s.recorded)
+		WHEN s.idle_share <= 0.1 AND s.active_share >= 0.5 AND s.held_max > 1 THEN
+			pg_catalog.format('%s of %s connections busy on average in %s: this pool may itself be where its clients queue, which cannot be seen from here',
+				pg_catalog.round((1 - s.idle_share) * s.held, 1), s.held_max, s.recorded)
 		WHEN s.advised < s.held_max THEN
 			pg_catalog.format('holds %s, never more than %s active in %s', s.held_max, s.active_max, s.recorded)
 			|| CASE WHEN s.active_max > s.active_p99 THEN
