@@ -300,12 +300,11 @@ END
 between(metrics($eye)->{lock_wait_seconds_total}, 4 * ($asked - $wait_start), 5 * ($waited_until - $wait_start) + 1, 'five sessions, so long');
 
 # --- what came of actions, as the ledger has it
-$eye->query($_) foreach split /;\n/, <<'END';
+$eye->query($_) foreach split /\n/, <<'END';
 SELECT lifeguard.create_policy('forgotten', 'idle in transaction', '200 ms', action => 'terminate', applications => '{doomed}', max_per_pass => 0, max_per_minute => 0, cooldown => '0')
 SELECT lifeguard.create_policy('lenient', 'idle in transaction', '200 ms', applications => '{noted}')
 SELECT lifeguard.create_policy('resting', 'idle', '1 h', action => 'terminate', enabled => false)
 END
-$eye->query("SELECT lifeguard.create_policy('resting', 'idle', '1 h', action => 'terminate', enabled => false)") if $eye->query("SELECT count(*) FROM lifeguard.policy WHERE name = 'resting'") eq '0';
 my @doomed = map { LgSession->new($node, user => 'clerk', parameters => { application_name => $_ }) } qw(doomed doomed noted);
 ok($eye->poll('SELECT count(*) = 3 FROM lifeguard.policy_status'), 'three policies');
 $_->query('BEGIN') foreach @doomed;
