@@ -156,7 +156,7 @@ between($scene->{idle_in_transaction_longest_seconds}, $before - $held_since, $a
 my $last_pass = $eye->query('SELECT extract(epoch FROM last_pass) FROM lifeguard.status');
 between($scene->{last_pass_age_seconds}, $before - $last_pass, $after - $last_pass, 'age of the newest pass');
 is($scene->{incident}, 1, 'five waiters are an incident');
-is($eye->query('SELECT count(*) FROM lifeguard.incidents WHERE goes_on'), '1', 'as the view has it');
+is($eye->query('SELECT count(*) FROM lifeguard.incidents WHERE until IS NULL'), '1', 'as the view has it');
 is_deeply(by_label($scene, 'refusals_total'), pairs($eye, 'SELECT cause, refusals FROM lifeguard.refusal_counts'), 'refusals by cause');
 is($scene->{'refusals_total{cause="role limit"}'}, 7, 'those that we know of');
 is($scene->{refusals_counted}, 1, 'they are counted');
@@ -366,7 +366,7 @@ is(lg_log_complaints($node), '', 'nothing bad in the log');
 		is($scraped->{up}, 0, 'not up');
 		is($scraped->{connections_used}, 2, 'connections');
 		is($scraped->{waiters}, 'NaN', 'what is not known is no number');
-		is(join(' ', grep { /^(?:refusals|actions|policies|connection_setup)/ } keys %$scraped), '', 'and has no sample where there are labels');
+		is(join(' ', grep { /^(?:refusals_total|actions|policies|connection_setup)/ } keys %$scraped), '', 'and has no sample where there are labels');
 		$exporter->stop;
 	}
 	$session->close;
