@@ -28,6 +28,7 @@
 #include "lock_edges.h"
 #include "lock_graph.h"
 #include "lock_roots.h"
+#include "refusals.h"
 #include "rights.h"
 #include "rows.h"
 #include "saturation.h"
@@ -225,6 +226,10 @@ pg_lifeguard_read_connections(PG_FUNCTION_ARGS)
 	else
 		lg_rows_add_int(&rows, gauges.high_water);
 	lg_rows_add_time(&rows, gauges.high_water_at);
+	if (lg_shared == NULL)
+		lg_rows_add_null(&rows);
+	else
+		lg_rows_add_int8(&rows, lg_refusals_total());
 	full_in = lg_series_full_in(used, lg_saturation_usable());
 	if (full_in < 0)
 		lg_rows_add_null(&rows);
@@ -383,7 +388,7 @@ pg_lifeguard_read_status(PG_FUNCTION_ARGS)
 	{
 		lg_rows_add_text(&rows, "not loaded");
 		lg_rows_add_text(&rows, LG_VERSION);
-		for (int i = 0; i < 36; i++)
+		for (int i = 0; i < 37; i++)
 			lg_rows_add_null(&rows);
 		lg_rows_end_row(&rows);
 		PG_RETURN_NULL();
@@ -422,6 +427,7 @@ pg_lifeguard_read_status(PG_FUNCTION_ARGS)
 	lg_rows_add_int8(&rows, (int64) lg_contention_folded());
 	lg_rows_add_time(&rows, copy.reset_at);
 	add_keeper_columns(&rows, &copy.keeper);
+	lg_rows_add(&rows, BoolGetDatum(lg_refusals_are_counted()));
 	lg_rows_end_row(&rows);
 	PG_RETURN_NULL();
 }
@@ -439,8 +445,9 @@ pg_lifeguard_run_pass(PG_FUNCTION_ARGS)
 }
 
 /*
- * lifeguard.reset(): forget the high-water mark, count contention and connections anew.  Raises
- * an error unless pg_lifeguard is preloaded, and when that cannot be written down.
+ * lifeguard.reset(): forget the high-water mark, count contention, refusals and
+ * connections anew.  Raises an error unless pg_lifeguard is preloaded, and when that
+ * cannot be written down.
  */
 Datum
 pg_lifeguard_reset(PG_FUNCTION_ARGS)
@@ -449,6 +456,7 @@ pg_lifeguard_reset(PG_FUNCTION_ARGS)
 
 	lg_shared_require();
 	lg_contention_reset(now);
+	lg_refusals_reset();
 	lg_setup_times_reset(now);
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_shared->gauges.high_water = 0;

@@ -44,7 +44,7 @@ typedef struct LgIncident
 	int worst_waiters;
 	int worst_used;
 	int usable;
-	int64 refusals; /* -1: not known */
+	int64 refusals; /* -1: not counted */
 	int sessions_hurt;
 	int64 charged; /* microseconds that sessions have waited */
 	LgFirstCause first;

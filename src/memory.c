@@ -38,7 +38,7 @@ lg_memory_begin(LgMemory *memory, LgTime now, LgLockGraph *graph, const LgGauges
 	memory->gauges = gauges;
 	memory->usable = lg_saturation_usable();
 	memory->standby = RecoveryInProgress();
-	memory->refusals = lg_refusals_collect(memory);
+	lg_refusals_collect(memory);
 	lg_series_begin(memory);
 }
 

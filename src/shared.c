@@ -137,6 +137,7 @@ create_or_attach_shared(void)
 		pg_atomic_init_u32(&lg_shared->policies_changed, LG_POLICIES_CHANGED); /* never read */
 		pg_atomic_init_u32(&lg_shared->wake_above, 0);
 		pg_atomic_init_u32(&lg_shared->pass_wanted, 0);
+		pg_atomic_init_u32(&lg_shared->collector_place, 0);
 		ConditionVariableInit(&lg_shared->pass_free);
 		for (int slot = 0; slot < MaxConnections; slot++)
 			pg_atomic_init_u32(&lg_shared->notes[slot].state, LG_NOTE_FREE);
