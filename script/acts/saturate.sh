@@ -163,13 +163,37 @@ saturate_without() {
 }
 
 saturate_look() {
-	tell "She logs in through a reserved slot: who has them?"
-	show -c "SELECT used, usable, used_share, high_water FROM lifeguard.connections"
+	step "She logs in through a reserved slot. What gives way?   TABLE lifeguard.bottleneck (some columns)"
+	show -x -c "SELECT component, what, figures, advice FROM lifeguard.bottleneck"
+	check "what it names first" "$(ask "SELECT component FROM lifeguard.bottleneck LIMIT 1")" slots
+	step "Who has them?   TABLE lifeguard.connection_usage (some columns)"
 	show -c "SELECT application_name, used, active, idle, date_trunc('second', oldest) AS oldest
 				FROM lifeguard.connection_usage WHERE usename = 'shop'"
 }
 
-saturate_story() { :; }
+# The server has no count of those it turns away; each of them tells us.
+saturate_story() {
+	local refused
+	refused=$(met_in_all 1 refused)
+	wait_until 10 has_counted "$refused" || true
+	step "Who was turned away, and why?   TABLE lifeguard.refusal_counts; lifeguard.refusals by client"
+	show -c "SELECT cause, refusals, last_at::time(3) AS last_at FROM lifeguard.refusal_counts WHERE refusals > 0"
+	show -c "SELECT usename, datname, application_name, sum(attempts) AS attempts, min(at)::time(3) AS first,
+				max(at)::time(3) AS last FROM lifeguard.refusals GROUP BY 1, 2, 3 ORDER BY 4 DESC"
+	check "attempts refused: the server's count, and the visitors'" \
+		"$(ask "SELECT refusals FROM lifeguard.connections")" "$refused"
+	check "the same from one row each" "$(ask "SELECT sum(attempts) FROM lifeguard.refusals")" "$refused"
+
+	step "And who had the slots when the first was refused?   TABLE lifeguard.saturation_snapshots"
+	show -c "SELECT at::time(3) AS at, used, application_name, total, active, idle, date_trunc('second', oldest_idle) AS oldest_idle
+				FROM lifeguard.saturation_snapshots WHERE reason = 'refusal'
+				AND at = (SELECT min(at) FROM lifeguard.saturation_snapshots WHERE reason = 'refusal') ORDER BY total DESC"
+	check "idle in that moment, of the three programs" "$(ask "SELECT sum(idle) FROM lifeguard.saturation_snapshots
+		WHERE reason = 'refusal' AND application_name <> 'shop-web'
+		AND at = (SELECT min(at) FROM lifeguard.saturation_snapshots WHERE reason = 'refusal')")" "$all_parked"
+}
+
+has_counted() { [ "$(ask "SELECT sum(attempts) FROM lifeguard.refusals")" = "$1" ]; }
 
 # ---------------------------------------------------------------------------
 # With the recommended one
@@ -184,6 +208,8 @@ saturate_arm() {
 	run "SELECT lifeguard.alter_policy('$making_room', min_duration => '10 s', action => 'terminate');"
 	show -x -c "SELECT name, target, min_duration, connections_above, connections_until, keep, action, victim_order,
 				max_per_pass, max_per_minute FROM lifeguard.policy WHERE name = '$making_room'"
+	tell "SELECT lifeguard.reset();   -- the highest count and the refusals of so far"
+	ask "SELECT lifeguard.reset()" >/dev/null || give_up "that failed"
 	wait_until 10 is_armed || give_up "the policy is not in force"
 	check "settings of pg_lifeguard that are not the default" "$(ask "SELECT string_agg(name, ' ')
 		FROM pg_settings WHERE name LIKE 'pg\\_lifeguard.%' AND source <> 'default'")" pg_lifeguard.database
@@ -203,6 +229,10 @@ saturate_with() {
 
 saturate_words() {
 	local ended
+	step "Who had the slots when it acted first?   TABLE lifeguard.saturation_snapshots, the highest of this time"
+	show -c "SELECT at::time(3) AS at, used, application_name, total, active, idle, date_trunc('second', oldest_idle) AS oldest_idle
+				FROM lifeguard.saturation_snapshots WHERE at = (SELECT max(at) FROM lifeguard.saturation_snapshots
+					WHERE reason = 'high water') ORDER BY total DESC"
 	step "Whom did it end? By the ledger:"
 	show -c "SELECT application_name, count(*) AS ended, min(at)::time(3) AS first, max(at)::time(3) AS last,
 				min(state_age)::interval(0) AS idle_least, string_agg(DISTINCT regexp_replace(outcome, ' in .*', ''), ', ') AS outcome
@@ -236,6 +266,8 @@ saturate_result() {
 		awk -v mark="$mark" '$2 == "refused" && $1 > mark + 1 { n++ } END { print n + 0 }')" 0
 	check "visitors who came later than that and had to wait for 1 s to get in" "$(cat "$cluster/log/visitors.2".* |
 		awk -v mark="$mark" '($2 == "served" && $3 > mark + 1 || $2 == "outside") && $4 > 1000 { n++ } END { print n + 0 }')" 0
+	check "attempts refused this time: the server's count, and the visitors'" \
+		"$(ask "SELECT refusals FROM lifeguard.connections")" "$(met_in_all 2 refused)"
 	check "visitors whose session was ended, or who failed otherwise" "$(met_in_all 2 failed)" 0
 	check "sessions ended: the ledger, and the clients" \
 		"$(ask "SELECT count(*) FROM lifeguard.ledger WHERE policy = '$making_room' AND outcome LIKE 'terminated in %'")" "$ended"
