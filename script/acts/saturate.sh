@@ -73,7 +73,8 @@ saturate_park() {
 # The step load
 # ---------------------------------------------------------------------------
 
-# visitors RUN: all four steps; step_from and step_to are when each began and ended
+# visitors RUN CMD: all four steps, and CMD STEP SECOND in each second; step_from and
+# step_to are when each step began and ended
 visitors() {
 	local i before=0 left=0 second
 	step_from=()
@@ -88,7 +89,7 @@ visitors() {
 		for ((second = 0; second < crowd_lasts[i]; second++)); do
 			nap 1
 			visitors_line "$1" "${crowd_steps[i]}"
-			[ "$second" != 5 ] || "$2"
+			"$2" "$i" "$second"
 		done
 		step_to[i]=$EPOCHREALTIME
 	done
@@ -151,20 +152,32 @@ visitors_table() {
 
 saturate_without() {
 	step "The sale begins: 50 visitors, then 100, 200, 300. Each comes every 3 s, and stays for 0.75 s."
+	slots_named=
 	visitors 1 saturate_look
 	step "What they met, by their own count:"
 	visitors_table 1
 	tell "(attempts refused with SQLSTATE 53300; who is refused tries again 250 ms later)"
 	check "attempts refused while 50 and 100 came" $(($(met 1 0 refused) + $(met 1 1 refused))) 0
-	check "and while 300 came: more than 100" "$(number "$(met 1 3 refused)" ">=" 100)" yes
+	check "slots named while 50 and 100 came" "${slots_named:-no}" no
+	check "attempts refused while 300 came: more than 100" "$(number "$(met 1 3 refused)" ">=" 100)" yes
 	check "the trouble was real: p99 to get in above 2 s" "$(number "$(waited 1 3)" ">=" 2000)" yes
 	check "parked connections, none of which anybody has touched" $((all_parked - $(count_ended))) "$all_parked"
 	check "visitors that failed otherwise" "$(met_in_all 1 failed)" 0
 }
 
+# saturate_look STEP SECOND: at the end of a step, or in the middle of the last
 saturate_look() {
+	local names
+	if [ "$1" -lt 3 ]; then
+		[ $(($2 + 1)) = "${crowd_lasts[$1]}" ] || return 0
+		names=$(ask "SELECT string_agg(component, ', ') FROM lifeguard.bottleneck")
+		printf '       What gives way, as lifeguard.bottleneck says: %s\n' "${names:-nothing}"
+		[ "$1" = 2 ] || slots_named+=$(printf '%s\n' "$names" | grep -o slots || true)
+		return 0
+	fi
+	[ "$2" = 5 ] || return 0
 	step "She logs in through a reserved slot. What gives way?   TABLE lifeguard.bottleneck (some columns)"
-	show -x -c "SELECT component, what, figures, advice FROM lifeguard.bottleneck"
+	tell "$(ask "SELECT concat_ws(E'\n', component || ' (' || what || ')', figures, advice) FROM lifeguard.bottleneck LIMIT 1")"
 	check "what it names first" "$(ask "SELECT component FROM lifeguard.bottleneck LIMIT 1")" slots
 	step "Who has them?   TABLE lifeguard.connection_usage (some columns)"
 	show -c "SELECT application_name, used, active, idle, date_trunc('second', oldest) AS oldest
@@ -184,10 +197,12 @@ saturate_story() {
 		"$(ask "SELECT refusals FROM lifeguard.connections")" "$refused"
 	check "the same from one row each" "$(ask "SELECT sum(attempts) FROM lifeguard.refusals")" "$refused"
 
-	step "And who had the slots when the first was refused?   TABLE lifeguard.saturation_snapshots"
+	step "And who had the slots when that began?   TABLE lifeguard.saturation_snapshots"
 	show -c "SELECT at::time(3) AS at, used, application_name, total, active, idle, date_trunc('second', oldest_idle) AS oldest_idle
 				FROM lifeguard.saturation_snapshots WHERE reason = 'refusal'
 				AND at = (SELECT min(at) FROM lifeguard.saturation_snapshots WHERE reason = 'refusal') ORDER BY total DESC"
+	check "snapshots whose rows do not add up to the slots taken" "$(ask "SELECT count(*) FROM (SELECT FROM lifeguard.saturation_snapshots
+		GROUP BY at, reason, used HAVING sum(total) <> used) x")" 0
 	check "idle in that moment, of the three programs" "$(ask "SELECT sum(idle) FROM lifeguard.saturation_snapshots
 		WHERE reason = 'refusal' AND application_name <> 'shop-web'
 		AND at = (SELECT min(at) FROM lifeguard.saturation_snapshots WHERE reason = 'refusal')")" "$all_parked"
