@@ -203,6 +203,38 @@ memory_of() {
 		END { printf "   %-46s %10d kB resident, %d kB of that its own\n", what, all, own }' "/proc/$2/status"
 }
 
+# start_under_callgrind LIBRARIES [OPTION...]: the server of with_server, stopped
+# since, with these libraries; OPTION: for callgrind.
+start_under_callgrind() {
+	local libraries=$1 out=$work/callgrind try
+	shift
+	rm -rf "$out"
+	mkdir "$out"
+	[ "$(id -u)" != 0 ] || chown "$lg_user" "$out"
+	in_group lg_as_user valgrind --tool=callgrind --callgrind-out-file="$out/%p" "$@" \
+		"$(lg_bindir)/postgres" -D "$cluster/data" -c "shared_preload_libraries=$libraries" \
+		-c pg_lifeguard.sample_interval=0 </dev/null >"$work/valgrind" 2>&1
+	for ((try = 0; try < 600; try++)); do
+		! sql -c "SELECT 1" >/dev/null 2>&1 || return 0
+		nap 0.2
+	done
+	give_up "no server under callgrind: $(tail -n 3 "$work/valgrind")"
+}
+
+stop_under_callgrind() {
+	lg_as_user "$(lg_bindir)/pg_ctl" -D "$cluster/data" -m fast -w -t 120 stop >/dev/null
+}
+
+# counted_in NAME: the file of that name that callgrind writes, once it is whole
+counted_in() {
+	local try
+	for ((try = 0; try < 300; try++)); do
+		! grep -q '^totals:' "$work/callgrind/$1" 2>/dev/null || break
+		nap 0.1
+	done
+	echo "$work/callgrind/$1"
+}
+
 in_all() { awk '/^totals:/ { print $2 }' "$1"; }
 
 # Cost lines belong to the object named last; the line after "calls=" is what

@@ -107,6 +107,17 @@ lg_series_size(void)
 	return MAXALIGN(add_size(offsetof(LgSeries, usage), lg_usage_size()));
 }
 
+/*
+ * Copy the last minute's seconds of load; lg_shared->lock is taken for a moment.
+ */
+void
+lg_series_copy_load(LgLoadSecond *seconds)
+{
+	LWLockAcquire(lg_shared->lock, LW_SHARED);
+	memcpy(seconds, lg_shared->series->load.seconds, sizeof(lg_shared->series->load.seconds));
+	LWLockRelease(lg_shared->lock);
+}
+
 /* The second of the ring that a moment falls into. */
 static Second *
 second_of(TimestampTz at)
@@ -221,6 +232,7 @@ note_second(const LgMemory *memory, const int64 *gauges)
 		second->gauges[i] += weight * gauges[i];
 	for (int i = 0; i < LG_LOAD_CLASSES; i++)
 		second->classes[i] += weight * series->load.classes[i];
+	lg_load_note_second(&lg_shared->series->load, begin, weight);
 	second->used_max = Max(second->used_max, (int) gauges[USED]);
 	second->waiting_max = Max(second->waiting_max, (int) gauges[WAITING]);
 	LWLockRelease(lg_shared->lock);

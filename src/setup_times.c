@@ -50,7 +50,6 @@
 #define RATE_SECONDS 60 /* that the rate is of */
 #define SECONDS 64		/* kept: those, and the one under way */
 #define COUNT_BITS 24	/* of a second's entry; the rest says which second it is */
-#define BOUNDS 12		/* of the whole server's histogram: 1 ms, 2 ms ... 2.048 s */
 
 PG_FUNCTION_INFO_V1(pg_lifeguard_read_setup_times);
 PG_FUNCTION_INFO_V1(pg_lifeguard_read_setup_histogram);
@@ -393,43 +392,64 @@ pg_lifeguard_read_setup_times(PG_FUNCTION_ARGS)
 }
 
 /*
+ * The setup times of the whole server: how many connections were ready within each
+ * bound.  Zeros unless preloaded.
+ */
+void
+lg_setup_times_read(LgSetupHistogram *histogram)
+{
+	double sums[LG_HISTOGRAM_BUCKETS] = {0};
+	double weights[LG_HISTOGRAM_BUCKETS];
+	double below = 0;
+	int bucket = 0;
+
+	memset(histogram, 0, sizeof(LgSetupHistogram));
+	for (int i = 0; lg_shared != NULL && i <= GROUPS; i++)
+	{
+		SetupGroup *group = &lg_shared->setup_times->groups[i];
+
+		if (read_buckets(group, weights) == 0)
+			continue;
+		for (int j = 0; j < LG_HISTOGRAM_BUCKETS; j++)
+			sums[j] += weights[j];
+		histogram->seconds += (double) pg_atomic_read_u64(&group->total) / USECS_PER_SEC;
+	}
+	for (int i = 0; i <= LG_SETUP_BOUNDS; i++)
+	{
+		int64 bound = INT64CONST(1000) << i;
+
+		for (; bucket < LG_HISTOGRAM_BUCKETS; bucket++)
+		{
+			if (i < LG_SETUP_BOUNDS && lg_histogram_lower(bucket) >= bound * FINER)
+				break;
+			below += sums[bucket];
+		}
+		histogram->bounds[i] =
+			i < LG_SETUP_BOUNDS ? (double) bound / USECS_PER_SEC : get_float8_infinity();
+		histogram->connections[i] = (int64) below;
+	}
+}
+
+/*
  * lifeguard.read_setup_histogram(): the setup times of the whole server, as a
  * cumulative histogram; no row unless pg_lifeguard is preloaded.
  */
 Datum
 pg_lifeguard_read_setup_histogram(PG_FUNCTION_ARGS)
 {
-	double sums[LG_HISTOGRAM_BUCKETS] = {0};
-	double weights[LG_HISTOGRAM_BUCKETS];
-	double total = 0;
-	double below = 0;
-	int bucket = 0;
+	LgSetupHistogram histogram;
 	LgRows rows;
 
 	lg_rows_begin(&rows, fcinfo);
 	if (lg_shared == NULL)
 		PG_RETURN_NULL();
-	for (int i = 0; i <= GROUPS; i++)
+	lg_setup_times_read(&histogram);
+	for (int i = 0; i <= LG_SETUP_BOUNDS; i++)
 	{
-		(void) read_buckets(&lg_shared->setup_times->groups[i], weights);
-		for (int j = 0; j < LG_HISTOGRAM_BUCKETS; j++)
-			sums[j] += weights[j];
-		total += (double) pg_atomic_read_u64(&lg_shared->setup_times->groups[i].total);
-	}
-	for (int i = 0; i <= BOUNDS; i++)
-	{
-		int64 bound = INT64CONST(1000) << i;
-
-		for (; bucket < LG_HISTOGRAM_BUCKETS; bucket++)
-		{
-			if (i < BOUNDS && lg_histogram_lower(bucket) >= bound * FINER)
-				break;
-			below += sums[bucket];
-		}
 		lg_rows_begin_row(&rows);
-		lg_rows_add(&rows, Float8GetDatum(i < BOUNDS ? bound / 1e6 : get_float8_infinity()));
-		lg_rows_add_int8(&rows, (int64) below);
-		lg_rows_add(&rows, Float8GetDatum(total / 1e6));
+		lg_rows_add(&rows, Float8GetDatum(histogram.bounds[i]));
+		lg_rows_add_int8(&rows, histogram.connections[i]);
+		lg_rows_add(&rows, Float8GetDatum(histogram.seconds));
 		lg_rows_end_row(&rows);
 	}
 	PG_RETURN_NULL();

@@ -12,7 +12,7 @@ scene_select() {
 	[ -z "$quick" ] || turns=2
 	title "select: instructions of a backend per transaction, a SELECT by primary key (callgrind)"
 	with_server pg_lifeguard
-	lg_as_user "$(lg_bindir)/pg_ctl" -D "$cluster/data" -m fast -w stop >/dev/null
+	stop_under_callgrind
 	for libraries in "" passwordcheck pg_lifeguard; do
 		[ -z "$libraries" ] || [ -e "$("$(lg_pg_config)" --pkglibdir)/$libraries.so" ] || continue
 		counted=()
@@ -33,42 +33,28 @@ scene_select() {
 
 # The file of a session that ran so many transactions.
 session_under_callgrind() {
-	local i pid file try
+	local i pid
 	pid=$({
 		echo "SELECT pg_backend_pid();"
 		for ((i = 0; i < $1; i++)); do
 			echo "SELECT v FROM pile WHERE id = 5;"
 		done
 	} | sql -At | sed -n 1p)
-	file=$work/callgrind/$pid
-	for ((try = 0; try < 300; try++)); do
-		! grep -q '^totals:' "$file" 2>/dev/null || break
-		nap 0.1
-	done
-	echo "$file"
+	counted_in "$pid"
 }
 
 per_transaction() { awk -v a="$1" -v b="$2" -v n=$((many - few)) 'BEGIN { printf "%.1f", (b - a) / n }'; }
 
-# count_instructions LIBRARIES: a server under callgrind, and $turns pairs of
-# sessions; sets counted, in all, and inside, in our library, per transaction.
+# count_instructions LIBRARIES: $turns pairs of sessions; sets counted, in all, and
+# inside, in our library, per transaction.
 count_instructions() {
-	local out=$work/callgrind turn first second try
-	rm -rf "$out"
-	mkdir "$out"
-	[ "$(id -u)" != 0 ] || chown "$lg_user" "$out"
-	in_group lg_as_user valgrind --tool=callgrind --callgrind-out-file="$out/%p" \
-		"$(lg_bindir)/postgres" -D "$cluster/data" -c "shared_preload_libraries=$1" \
-		-c pg_lifeguard.sample_interval=0 </dev/null >"$work/valgrind" 2>&1
-	for ((try = 0; try < 600; try++)); do
-		! sql -c "SELECT 1" >/dev/null 2>&1 || break
-		nap 0.2
-	done
+	local turn first second
+	start_under_callgrind "$1"
 	for ((turn = 0; turn < turns; turn++)); do
 		first=$(session_under_callgrind "$few")
 		second=$(session_under_callgrind "$many")
 		counted+=("$(per_transaction "$(in_all "$first")" "$(in_all "$second")")")
 		inside+=("$(per_transaction "$(inside_library "$first")" "$(inside_library "$second")")")
 	done
-	lg_as_user "$(lg_bindir)/pg_ctl" -D "$cluster/data" -m fast -w -t 120 stop >/dev/null
+	stop_under_callgrind
 }
