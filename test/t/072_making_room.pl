@@ -202,14 +202,14 @@ drop_all(@parked, @{ $flood->{stay} });
 # ------------------------------------------- only who is idle, and for long enough
 # All under one name: those who run something are not idle, those who have just
 # been served not for long enough.
-my @busy = map { client('app')->send('SELECT pg_sleep(4)') } 1 .. 10;
+my @busy = map { client('app')->send('SELECT pg_sleep(2.5)') } 1 .. 10;
 @parked = map { client('app') } 1 .. 30;
-ok(lg_define($boss, 'patient' => { %making_room, applications => ['app'], min_duration => '1.5 s' }), 'a policy with min_duration');
+ok(lg_define($boss, 'patient' => { %making_room, applications => ['app'], min_duration => '0.8 s' }), 'a policy with min_duration');
 my @young = map { client('app') } 1 .. 15;
 ok($boss->poll("SELECT count(*) > 0 FROM lifeguard.ledger WHERE policy = 'patient'"), 'it acts when the time is over');
 settled();
 becomes(44);
-is($boss->query("SELECT count(*), min(state_age) > '1.5 s', max(state_age) < '1 min' FROM lifeguard.ledger WHERE policy = 'patient'"), '12|t|t', 'twelve had to go, each idle for long enough');
+is($boss->query("SELECT count(*), min(state_age) > '0.8 s', max(state_age) < '1 min' FROM lifeguard.ledger WHERE policy = 'patient'"), '12|t|t', 'twelve had to go, each idle for long enough');
 is_deeply([ victims('patient') ], [ map { $_->pid } @parked[0 .. 11] ], 'the longest idle');
 is(scalar(grep { my $a = $_->answer; $a && !$a->{error} } @busy), 10, 'who runs a statement ends it');
 is(scalar(grep { $_->query('SELECT 1') } @parked[12 .. 29], @young), 33, 'and the others can go on');
