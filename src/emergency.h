@@ -9,6 +9,6 @@
 #include "memory.h"
 #include "rescue.h"
 
-extern void lg_emergency_report(const LgMemory *memory, const LgRescue *rescue);
+extern void lg_emergency_observe(const LgMemory *memory, const LgRescue *rescue);
 
 #endif /* LG_EMERGENCY_H */

@@ -26,6 +26,7 @@ int lg_max_policies = 64;
 int lg_max_ledger = 1024;
 bool lg_enforce = true;
 bool lg_notify = false;
+bool lg_emergency_report = true;
 int lg_flush_interval = 1000;
 int lg_ledger_retention = 365;
 int lg_max_actions_per_minute = 60;
@@ -137,6 +138,12 @@ lg_settings_define(void)
 							 "Sends a NOTIFY on channel pg_lifeguard for each ledger entry.",
 							 "It is sent in the home database, when the outcome is known.",
 							 &lg_notify, false, PGC_SIGHUP, 0, NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("pg_lifeguard.emergency_report",
+							 "Reports in the server log when nobody can log in any more.",
+							 "Once a minute while every connection slot is taken, the reserved "
+							 "ones too.",
+							 &lg_emergency_report, true, PGC_SIGHUP, 0, NULL, NULL, NULL);
 
 	/* sizes in shared memory; only the postmaster may define what is set at start */
 	if (process_shared_preload_libraries_in_progress)

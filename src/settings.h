@@ -11,6 +11,7 @@ extern int lg_fast_interval;   /* ms between passes while a session waits */
 
 extern bool lg_enforce; /* off: nobody is signalled */
 extern bool lg_notify;	/* NOTIFY for each ledger entry */
+extern bool lg_emergency_report;
 
 extern int lg_flush_interval;	/* ms until a ledger entry is written to its table */
 extern int lg_ledger_retention; /* days until it is deleted; 0 = never */

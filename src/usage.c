@@ -304,3 +304,110 @@ const LgRecordType lg_usage_type = {.table = "connection_usage_entries",
 									.n_columns = lengthof(column_types),
 									.types = column_types,
 									.add_row = add_row};
+
+/*
+ * Copy the records of the minute that began at since and of the next, newest first.
+ */
+static int
+copy_since(TimestampTz since, UsageMinute *minutes)
+{
+	uint64 first;
+	uint64 number;
+	int n = 0;
+
+	lg_records_bounds(LG_USAGE, &first, &number);
+	for (; number >= first && n < 2 * (LG_USAGE_GROUPS + 1); number--)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!lg_records_copy(LG_USAGE, number, &minutes[n]))
+			continue;
+		/* not those of before a step of the clock, or a restart */
+		if (minutes[n].minute < since || minutes[n].minute > since + USECS_PER_MINUTE ||
+			minutes[n].head.boot != lg_shared->created_at)
+			break;
+		n++;
+	}
+	return n;
+}
+
+/* Take another minute of the same group into a sum of averages times samples. */
+static void
+add_minute(UsageMinute *sum, const UsageMinute *minute)
+{
+	sum->held += minute->held * minute->samples;
+	sum->active += minute->active * minute->samples;
+	sum->idle += minute->idle * minute->samples;
+	sum->idle_in_transaction += minute->idle_in_transaction * minute->samples;
+	sum->held_max = Max(sum->held_max, minute->held_max);
+	sum->active_max = Max(sum->active_max, minute->active_max);
+}
+
+/*
+ * Put the minutes of each group together; returns how many groups there are, whose
+ * sums then stand first, and how many samples these are of.
+ */
+static int
+sum_groups(UsageMinute *minutes, int n, int *samples)
+{
+	UsageMinute *sums = palloc0(sizeof(UsageMinute) * Max(n, 1));
+	TimestampTz minute = 0;
+	int groups = 0;
+
+	*samples = 0;
+	for (int i = 0; i < n; i++)
+	{
+		int j = 0;
+
+		if (minutes[i].minute != minute)
+			*samples += minutes[i].samples;
+		minute = minutes[i].minute;
+		while (j < groups && memcmp(&sums[j].key, &minutes[i].key, sizeof(LgUsageKey)) != 0)
+			j++;
+		if (j == groups)
+			sums[groups++].key = minutes[i].key;
+		add_minute(&sums[j], &minutes[i]);
+	}
+	memcpy(minutes, sums, sizeof(UsageMinute) * groups);
+	pfree(sums);
+	return groups;
+}
+
+PG_FUNCTION_INFO_V1(pg_lifeguard_read_recent_usage);
+
+/*
+ * lifeguard.read_recent_usage(): who held connections in the minute under way and the
+ * one before, together; masked for the current user, and no rows while pg_lifeguard
+ * is not preloaded.
+ */
+Datum
+pg_lifeguard_read_recent_usage(PG_FUNCTION_ARGS)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	UsageMinute *groups;
+	LgRows rows;
+	int samples;
+	int n;
+
+	lg_rows_begin(&rows, fcinfo);
+	if (lg_shared == NULL)
+		PG_RETURN_NULL();
+	groups = palloc(sizeof(UsageMinute) * 2 * (LG_USAGE_GROUPS + 1));
+	n = copy_since(now - now % USECS_PER_MINUTE - USECS_PER_MINUTE, groups);
+	n = sum_groups(groups, n, &samples);
+	for (int i = 0; i < n; i++)
+	{
+		const UsageMinute *sum = &groups[i];
+
+		lg_rows_begin_row(&rows);
+		lg_usage_add_key(&rows, &sum->key, true);
+		lg_rows_add_numeric(&rows, sum->held / samples, 3);
+		lg_rows_add_int(&rows, sum->held_max);
+		lg_rows_add_numeric(&rows, sum->active / samples, 3);
+		lg_rows_add_int(&rows, sum->active_max);
+		lg_rows_add_numeric(&rows, sum->idle / samples, 3);
+		lg_rows_add_numeric(&rows, sum->idle_in_transaction / samples, 3);
+		lg_rows_add_int(&rows, samples);
+		lg_rows_end_row(&rows);
+	}
+	PG_RETURN_NULL();
+}
