@@ -85,24 +85,36 @@ COMMENT ON FUNCTION lifeguard.load_by_component() IS
 'The load of the last minute, and of the last 10 s, by what the view bottleneck calls a component.';
 
 -- What the waits of the last minute were for, and behind whom, where most was lost.
+-- A pile-up on a row that each has to fetch anew is for transactions, and the collector
+-- cannot tell of which table; those who wait at this moment can, in this database.
 CREATE FUNCTION lifeguard.costliest_lock()
 RETURNS TABLE (datname name, relation_name text, locktype text, seconds numeric, total numeric,
-	root_application_name text, root_usename name, root_seconds numeric)
+	root_application_name text, root_usename name, root_seconds numeric, waiting bigint)
 LANGUAGE sql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
-SELECT c.datname, c.relation_name, c.locktype,
-	sum(sum(c.lost)) OVER (PARTITION BY c.datname, c.relation_name, c.locktype) AS seconds,
-	sum(sum(c.lost)) OVER (), c.root_application_name, c.root_usename, sum(c.lost)
-FROM (SELECT m.datname, CASE WHEN m.relation_name <> 'uncertain' THEN m.relation_name END AS relation_name,
-		CASE WHEN m.relation_name <> 'uncertain' THEN 'relation' ELSE m.locktype END AS locktype,
-		m.root_application_name, m.root_usename, m.seconds_seen + m.seconds_estimated AS lost
-	FROM lifeguard.contention_minutes m
-	WHERE m.minute >= date_trunc('minute', clock_timestamp()) - interval '1 minute'
-		AND m.minute <= clock_timestamp()) c
-GROUP BY c.datname, c.relation_name, c.locktype, c.root_application_name, c.root_usename
-ORDER BY seconds DESC, 8 DESC LIMIT 1
+WITH costs AS (
+	SELECT c.datname, c.relation_name, c.locktype,
+		sum(sum(c.lost)) OVER (PARTITION BY c.datname, c.relation_name, c.locktype) AS seconds,
+		sum(sum(c.lost)) OVER () AS total, c.root_application_name, c.root_usename, sum(c.lost) AS root_seconds
+	FROM (SELECT m.datname, CASE WHEN m.relation_name <> 'uncertain' THEN m.relation_name END AS relation_name,
+			CASE WHEN m.relation_name <> 'uncertain' THEN 'relation' ELSE m.locktype END AS locktype,
+			m.root_application_name, m.root_usename, m.seconds_seen + m.seconds_estimated AS lost
+		FROM lifeguard.contention_minutes m
+		WHERE m.minute >= date_trunc('minute', clock_timestamp()) - interval '1 minute'
+			AND m.minute <= clock_timestamp()) c
+	GROUP BY c.datname, c.relation_name, c.locktype, c.root_application_name, c.root_usename
+	ORDER BY seconds DESC, root_seconds DESC LIMIT 1
+)
+SELECT c.datname, COALESCE(c.relation_name, w.relation_name), c.locktype, c.seconds, c.total,
+	c.root_application_name, c.root_usename, c.root_seconds, w.waiting
+FROM costs c
+	LEFT JOIN LATERAL (SELECT w.relation_name, count(*) AS waiting
+		FROM lifeguard.lock_waits w
+		WHERE c.relation_name IS NULL AND c.datname = current_database()
+			AND w.locktype = c.locktype AND w.relation_name <> 'uncertain'
+		GROUP BY w.relation_name ORDER BY waiting DESC, w.relation_name LIMIT 1) w ON true
 $$;
 COMMENT ON FUNCTION lifeguard.costliest_lock() IS
-'For which relation, or kind of lock, waiting cost most in the minute under way and the one before, and behind which application and role most of that; from contention.';
+'For which relation, or kind of lock, waiting cost most in the minute under way and the one before, and behind which application and role most of that; from contention. waiting: where only those who wait now know the relation, how many.';
 
 CREATE FUNCTION lifeguard.saturated_waits()
 RETURNS TABLE (component text, what text, average_active numeric, share numeric,
@@ -137,7 +149,8 @@ SELECT s.component,
 		WHEN 'locks' THEN format('%s sessions on average waited for locks of others, %s %% of those active.', s.n, s.percent)
 			|| format(' Of %s s lost to that since %s, %s s were for %s%s, %s s of these behind the application "%s" of role "%s".',
 				round(k.total, 1), to_char(date_trunc('minute', clock_timestamp()) - interval '1 minute', 'HH24:MI'),
-				round(k.seconds, 1), COALESCE(k.relation_name, 'locks of kind ' || k.locktype),
+				round(k.seconds, 1), CASE WHEN k.waiting IS NULL THEN COALESCE(k.relation_name, 'locks of kind ' || k.locktype)
+					ELSE format('locks of kind %s (%s sessions wait for one on %s now)', k.locktype, k.waiting, k.relation_name) END,
 				COALESCE(' in database "' || k.datname || '"', ''), round(k.root_seconds, 1),
 				COALESCE(k.root_application_name, '?'), COALESCE(k.root_usename, '?'))
 		WHEN 'LWLock' THEN format('%s sessions on average waited for the server''s internal lock %s, %s %% of those active.', s.n, s.thing, s.percent)

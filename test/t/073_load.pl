@@ -25,7 +25,7 @@ my ($include) = config('includedir-server');
 plan skip_all => "needs the server's headers" unless $include && -e "$include/postgres.h";
 my $library = PostgreSQL::Test::Utils::tempdir . '/load_probe.so';
 my $output = '';
-my @command = (config('cc'), qw(-g -O1 -Wall -fPIC -shared), '-Wl,-Bsymbolic', '-DLG_VERSION="x"', config('cppflags'), '-iquote', 'src',
+my @command = (config('cc'), qw(-O0 -Wall -fPIC -shared), '-Wl,-Bsymbolic', '-DLG_VERSION="x"', config('cppflags'), '-iquote', 'src',
 	"-I$include", 'test/unit/load_probe.c', (grep { !/pg_lifeguard\.c/ } glob('src/*.c')), '-o', $library);
 my $built = eval { IPC::Run::run(\@command, '>&', \$output) };
 plan skip_all => 'needs a C compiler' if !defined $built;
@@ -179,13 +179,28 @@ $eye->query('SELECT probe_passes(10, 0)');
 cmp_ok($eye->query("SELECT average_active FROM lifeguard.load WHERE wait_event_type = 'Lock'"), '>', 4, 'the minute remembers');
 is(bottlenecks(), '', 'what is over is not saturated now');
 
-# not long enough to say
+# too short to say
 ($holder) = crowd(1);
 $holder->query('BEGIN; LOCK TABLE till');
 crowd($many + 5, 'SELECT FROM till');
 in_place($many + 5, 'Lock') or die;
+$eye->query('SELECT probe_forget(), lifeguard.reset(), probe_passes(4, 0)');
+is(bottlenecks(), '', 'from 4 seconds nothing is concluded');
 a_minute();
-is($eye->query('SELECT component FROM lifeguard.bottleneck'), 'locks', 'locks again');
+is(bottlenecks('component'), 'locks', 'from a minute it is');
+ok(all_go(), 'all gone');
+
+# Whoever has waited for one update waits for the next one's transaction, with no lock
+# that names the row; only those who wait now know the table.
+($holder) = crowd(1);
+$holder->query('BEGIN; UPDATE till SET n = n + 1');
+crowd($many + 1, 'BEGIN; UPDATE till SET n = n + 1');
+in_place($many + 1, 'Lock') or die;
+$holder->query('COMMIT');
+in_place($many, 'Lock:transactionid') or die;
+a_minute();
+is(bottlenecks(), 'locks|public.till', 'the table all the same');
+like(bottlenecks('figures'), qr/locks of kind transactionid \($many sessions wait for one on public\.till now\) in database "postgres"/, 'and how that is known');
 ok(all_go(), 'all gone');
 
 # --- advisory locks have no relation
