@@ -174,6 +174,7 @@ lg_client_packages() {
 	echo pgbouncer libevent-2.1-7 libc-ares2
 	echo node-pg node-async node-inherits node-readable-stream node-safe-buffer node-split2
 	echo node-string-decoder node-util-deprecate node-xtend
+	echo prometheus prometheus-postgres-exporter
 }
 
 lg_has_clients() {
@@ -183,7 +184,7 @@ lg_has_clients() {
 # lg_make_clients LOG: unpack them, under another name until all are there.
 lg_make_clients() {
 	local log=$1 work package
-	lg_say "unpacking pgbouncer and node-pg into $lg_cache/clients"
+	lg_say "unpacking pgbouncer, node-pg and prometheus into $lg_cache/clients"
 	mkdir -p "$lg_cache" && work=$(mktemp -d "$lg_cache/clients.XXXXXX") || return 1
 	# shellcheck disable=SC2046	# a list of packages
 	(

@@ -39,15 +39,18 @@
 #include "lock_graph.h"
 #include "memory.h"
 #include "pending.h"
+#include "refusals.h"
 #include "rescue.h"
 #include "saturation.h"
 #include "sessions.h"
 #include "settings.h"
 #include "shared.h"
+#include "snapshots.h"
 #include "visitor.h"
 
 #define SHORTEST_INTERVAL 10				 /* ms between passes, whatever is set */
 #define MOST_BUSY 20						 /* times its cost a pass has to itself */
+#define REFUSALS_INTERVAL 100				 /* ms between passes only because of refusals */
 #define RESTART_INTERVAL 1					 /* s until a failed collector comes back */
 #define CLOCK_JUMP_LIMIT (1 * USECS_PER_SEC) /* between the two clocks, per pass */
 #define PASS_MEMORY (1024 * 1024)			 /* bytes that a process keeps for its passes */
@@ -135,6 +138,22 @@ lg_collector_ages_count_from(LgTime now)
 
 	judge_clocks(&beat, now);
 	return beat.ages_count_from;
+}
+
+/*
+ * How the collector is, in two or three words, by a copy of what is shared.
+ */
+const char *
+lg_collector_describe(const LgShared *copy, TimestampTz now)
+{
+	int64 silence = lg_clock_age(copy->beat.last_pass.wall, now);
+	int64 patience = Max(2 * LG_USECS_PER_MSEC * copy->current_interval, 5 * USECS_PER_SEC);
+
+	if (copy->collector_pid == 0)
+		return "no collector";
+	if (copy->sample_interval == 0)
+		return "on demand";
+	return silence > patience ? "stalled" : "running";
 }
 
 /* Before anything is decided: which ages may be trusted? */
@@ -244,6 +263,7 @@ turn(LgTime now, void *arg)
 		lg_rescue_decide(rescue);
 
 	publish(now, &found, rescue, graph != NULL ? graph->cut_off : 0);
+	lg_snapshots_observe(&memory); /* before those who filled the server are made to go */
 	if (rescue != NULL)
 		lg_carry_out(rescue);
 	lg_memory_end(&memory); /* nobody waits for it, as victims do for the rest */
@@ -325,9 +345,15 @@ announce(bool alive)
 		lg_shared->fast_interval = lg_fast_interval;
 		lg_shared->enforce = lg_enforce;
 		lg_shared->current_interval = interval_in_force();
+		pg_atomic_write_u32(&lg_shared->collector_place,
+							(uint32) (MyProc - ProcGlobal->allProcs) + 1);
+		lg_refusals_note_settings();
 	}
 	else if (lg_shared->collector_pid == MyProcPid)
+	{
 		lg_shared->collector_pid = 0;
+		pg_atomic_write_u32(&lg_shared->collector_place, 0);
+	}
 	LWLockRelease(lg_shared->lock);
 }
 
@@ -362,6 +388,19 @@ lg_collector_wake(void)
 		SetLatch(&proc->procLatch);
 }
 
+/*
+ * The same for whoever may have no PGPROC: takes no lock.  The latch may be that
+ * of another process by now, as above, or nobody's.
+ */
+void
+lg_collector_wake_without_lock(void)
+{
+	uint32 place = pg_atomic_read_u32(&lg_shared->collector_place);
+
+	if (place != 0)
+		SetLatch(&ProcGlobal->allProcs[place - 1].procLatch);
+}
+
 /* The earlier of two moments; 0 = never. */
 static int64
 sooner(int64 a, int64 b)
@@ -388,7 +427,8 @@ nap(int64 due, uint32 wait_event)
 
 /*
  * When a pass has to be made: as planned, or at once because somebody asks or
- * other policies are in force; 0 = not by itself.
+ * other policies are in force, or soon because connections have been refused; 0 =
+ * not by itself.
  */
 static int64
 pass_due(void)
@@ -402,6 +442,10 @@ pass_due(void)
 	if (pg_atomic_read_u32(&lg_shared->pass_wanted) != 0 ||
 		decided_generation != lg_policies_generation())
 		due = sooner(due, lg_shared->beat.last_pass.mono + SHORTEST_INTERVAL * LG_USECS_PER_MSEC);
+	if (lg_refusals_unseen())
+		due = sooner(due,
+					 lg_shared->beat.last_pass.mono + Max(REFUSALS_INTERVAL * LG_USECS_PER_MSEC,
+														  MOST_BUSY * lg_shared->beat.last_cost));
 	return due;
 }
 
@@ -419,6 +463,7 @@ reload_if_asked(void)
 		return;
 	ConfigReloadPending = false;
 	ProcessConfigFile(PGC_SIGHUP);
+	lg_refusals_note_settings();
 
 	if (lg_shared->sample_interval == lg_sample_interval &&
 		lg_shared->fast_interval == lg_fast_interval && lg_shared->enforce == lg_enforce)

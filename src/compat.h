@@ -91,6 +91,15 @@
 #define LG_STATE_STARTING STATE_UNDEFINED
 #endif
 
+/* 19: what goes to the server log is set for each type of process */
+#if PG_VERSION_NUM >= 190000
+#define LG_HIDES_FATAL                                                                             \
+	(log_min_messages[B_BACKEND] > FATAL || log_min_messages[B_DEAD_END_BACKEND] > FATAL ||        \
+	 log_min_messages[B_WAL_SENDER] > FATAL)
+#else
+#define LG_HIDES_FATAL (log_min_messages > FATAL)
+#endif
+
 /* 19: the link of a waiting PGPROC has a name of its own */
 #if PG_VERSION_NUM >= 190000
 #define LG_WAIT_LINK waitLink

@@ -43,6 +43,7 @@
 #include "compat.h"
 #include "endings.h"
 #include "farewell.h"
+#include "setup_times.h"
 #include "shared.h"
 
 /* What this session has been told, copied so that the note can be free again. */
@@ -193,6 +194,8 @@ at_xact_event(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
 		stand_at_the_end();
+	if (unlikely(lg_setup_times_awaited) && event == XACT_EVENT_COMMIT)
+		lg_setup_times_note_ready();
 }
 
 static void
@@ -360,16 +363,17 @@ stop_listening(int code, Datum arg)
 
 /*
  * Begin to listen.  Called in a client session that has just authenticated.  A
- * session whose SIGUSR2 belongs to somebody else stays deaf, and so is spared.
+ * session whose SIGUSR2 belongs to somebody else stays deaf, and so is spared: returns
+ * false.
  */
-void
+bool
 lg_farewell_install(void)
 {
 	struct sigaction act;
 	LgNote *note = my_note();
 
 	if (note == NULL || sigaction(SIGUSR2, NULL, &act) != 0 || act.sa_handler != SIG_IGN)
-		return;
+		return false;
 
 	pqsignal(SIGUSR2, handle_note);
 	stand_at_the_end();
@@ -378,6 +382,7 @@ lg_farewell_install(void)
 	before_shmem_exit(stop_listening, (Datum) 0);
 	pg_write_barrier();
 	note->handler_pid = MyProcPid;
+	return true;
 }
 
 /*

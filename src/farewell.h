@@ -81,7 +81,7 @@ typedef struct LgNote
 
 struct PGPROC;
 
-extern void lg_farewell_install(void);
+extern bool lg_farewell_install(void);
 extern bool lg_farewell_awaits(struct PGPROC *proc, TimestampTz wait_start);
 extern const char *lg_farewell_describe(LgSpared spared);
 

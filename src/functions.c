@@ -28,10 +28,13 @@
 #include "lock_edges.h"
 #include "lock_graph.h"
 #include "lock_roots.h"
+#include "refusals.h"
 #include "rights.h"
 #include "rows.h"
 #include "saturation.h"
+#include "series.h"
 #include "sessions.h"
+#include "setup_times.h"
 #include "shared.h"
 #include "texts.h"
 
@@ -189,6 +192,7 @@ pg_lifeguard_read_connections(PG_FUNCTION_ARGS)
 	LgStateCounts counts;
 	LgGauges gauges = {0};
 	LgRows rows;
+	int64 full_in;
 	int used;
 	int known;
 
@@ -222,6 +226,15 @@ pg_lifeguard_read_connections(PG_FUNCTION_ARGS)
 	else
 		lg_rows_add_int(&rows, gauges.high_water);
 	lg_rows_add_time(&rows, gauges.high_water_at);
+	if (lg_shared == NULL)
+		lg_rows_add_null(&rows);
+	else
+		lg_rows_add_int8(&rows, lg_refusals_total());
+	full_in = lg_series_full_in(used, lg_saturation_usable());
+	if (full_in < 0)
+		lg_rows_add_null(&rows);
+	else
+		lg_rows_add_span(&rows, full_in);
 	lg_rows_end_row(&rows);
 	PG_RETURN_NULL();
 }
@@ -324,20 +337,6 @@ pg_lifeguard_read_connection_usage(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
-/* How the collector is, in two or three words. */
-static const char *
-describe_collector(const LgShared *copy, TimestampTz now)
-{
-	int64 silence = lg_clock_age(copy->beat.last_pass.wall, now);
-	int64 patience = Max(2 * LG_USECS_PER_MSEC * copy->current_interval, 5 * USECS_PER_SEC);
-
-	if (copy->collector_pid == 0)
-		return "no collector";
-	if (copy->sample_interval == 0)
-		return "on demand";
-	return silence > patience ? "stalled" : "running";
-}
-
 /* How keeper, policies and ledger are. */
 static void
 add_keeper_columns(LgRows *rows, const LgKeeperNews *keeper)
@@ -389,7 +388,7 @@ pg_lifeguard_read_status(PG_FUNCTION_ARGS)
 	{
 		lg_rows_add_text(&rows, "not loaded");
 		lg_rows_add_text(&rows, LG_VERSION);
-		for (int i = 0; i < 36; i++)
+		for (int i = 0; i < 37; i++)
 			lg_rows_add_null(&rows);
 		lg_rows_end_row(&rows);
 		PG_RETURN_NULL();
@@ -399,7 +398,7 @@ pg_lifeguard_read_status(PG_FUNCTION_ARGS)
 	copy = *lg_shared;
 	LWLockRelease(lg_shared->lock);
 
-	lg_rows_add_text(&rows, describe_collector(&copy, GetCurrentTimestamp()));
+	lg_rows_add_text(&rows, lg_collector_describe(&copy, GetCurrentTimestamp()));
 	lg_rows_add_text(&rows, LG_VERSION);
 	lg_rows_add_pid(&rows, copy.collector_pid);
 	lg_rows_add_time(&rows, copy.collector_pid ? copy.collector_since : 0);
@@ -428,6 +427,7 @@ pg_lifeguard_read_status(PG_FUNCTION_ARGS)
 	lg_rows_add_int8(&rows, (int64) lg_contention_folded());
 	lg_rows_add_time(&rows, copy.reset_at);
 	add_keeper_columns(&rows, &copy.keeper);
+	lg_rows_add(&rows, BoolGetDatum(lg_refusals_are_counted()));
 	lg_rows_end_row(&rows);
 	PG_RETURN_NULL();
 }
@@ -445,8 +445,9 @@ pg_lifeguard_run_pass(PG_FUNCTION_ARGS)
 }
 
 /*
- * lifeguard.reset(): forget the high-water mark and count contention anew.  Raises
- * an error unless pg_lifeguard is preloaded, and when that cannot be written down.
+ * lifeguard.reset(): forget the high-water mark, count contention, refusals and
+ * connections anew.  Raises an error unless pg_lifeguard is preloaded, and when that
+ * cannot be written down.
  */
 Datum
 pg_lifeguard_reset(PG_FUNCTION_ARGS)
@@ -455,6 +456,8 @@ pg_lifeguard_reset(PG_FUNCTION_ARGS)
 
 	lg_shared_require();
 	lg_contention_reset(now);
+	lg_refusals_reset();
+	lg_setup_times_reset(now);
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_shared->gauges.high_water = 0;
 	lg_shared->gauges.high_water_at = 0;

@@ -51,8 +51,7 @@ after_authentication(Port *port, int status)
 
 	if (status == STATUS_OK && !am_walsender)
 	{
-		lg_farewell_install();
-		lg_setup_times_begin();
+		lg_setup_times_begin(lg_farewell_install());
 		report_fullness();
 	}
 }

@@ -28,6 +28,7 @@
 
 #include "incidents.h"
 #include "ledger.h"
+#include "refusals.h"
 #include "settings.h"
 #include "shared.h"
 #include "texts.h"
@@ -86,13 +87,6 @@ lg_incidents_size(void)
 
 /* --- what is bad ---------------------------------------------------------------- */
 
-/* Connections refused since the pass before; nobody counts them yet. */
-static int
-count_refusals(void)
-{
-	return 0;
-}
-
 /* What reaches the upper bounds, or the lower ones. */
 static int
 causes_at(const LgMemory *memory, bool upper)
@@ -106,7 +100,7 @@ causes_at(const LgMemory *memory, bool upper)
 	if (memory->usable > 0 &&
 		100 * used >= (int64) memory->usable * (upper ? UPPER_SHARE : LOWER_SHARE))
 		causes |= LG_CAUSE_SATURATION;
-	if (count_refusals() > 0)
+	if (memory->refusals > 0)
 		causes |= LG_CAUSE_REFUSALS;
 	return causes;
 }
@@ -333,6 +327,8 @@ suffer(LgIncidents *incidents, const LgMemory *memory, int causes)
 	now->worst_used = Max(now->worst_used, gauges->used);
 	now->sessions_hurt += incidents->calm_hurt + count_hurt(incidents, memory->graph);
 	now->charged += incidents->calm_charged + memory->charged;
+	if (memory->refusals > 0 || lg_refusals_are_counted())
+		now->refusals = Max(now->refusals, 0) + memory->refusals;
 	now->until = Max(now->until, memory->now.wall);
 	keep_first_cause(incidents);
 
@@ -385,6 +381,8 @@ begin(LgIncidents *incidents, const LgMemory *memory, int causes)
 	now->since = now->worst_at = memory->now.wall;
 	if ((causes & LG_CAUSE_WAITERS) && memory->graph != NULL)
 		now->since = waiters_reached_at(memory);
+	if (causes & LG_CAUSE_REFUSALS)
+		now->since = Min(now->since, memory->refused_since);
 
 	/* what only one pass sees has lasted for an interval */
 	now->until = now->since + (interval > 0 ? interval : lg_fast_interval) * LG_USECS_PER_MSEC;
@@ -452,6 +450,15 @@ add_relation_name(LgRows *rows, const LgFirstCause *cause)
 		lg_rows_add_text(rows, lg_texts_to_local(cause->relation_name, cause->databaseid));
 	else
 		lg_rows_add_text(rows, lg_names_of(cause->databaseid, cause->relation));
+}
+
+/*
+ * Is one under way?  One word of whoever makes passes, read without a lock.
+ */
+bool
+lg_incidents_is_open(void)
+{
+	return ((volatile LgIncidents *) lg_shared->incidents)->number != 0;
 }
 
 static void

@@ -44,7 +44,7 @@ typedef struct LgIncident
 	int worst_waiters;
 	int worst_used;
 	int usable;
-	int64 refusals; /* -1: not known */
+	int64 refusals; /* -1: not counted */
 	int sessions_hurt;
 	int64 charged; /* microseconds that sessions have waited */
 	LgFirstCause first;
@@ -55,6 +55,7 @@ typedef struct LgIncident
 extern const LgRecordType lg_incident_type;
 
 extern Size lg_incidents_size(void);
+extern bool lg_incidents_is_open(void);
 extern void lg_incidents_observe(LgMemory *memory);
 
 #endif /* LG_INCIDENTS_H */

@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include "counters.h"
 #include "ledger.h"
 #include "records.h"
 
@@ -31,6 +32,7 @@ uint64
 lg_ledger_add(LgLedgerEntry *entry)
 {
 	entry->notified = false;
+	lg_counters_count_outcome(entry->outcome);
 	return lg_records_add(LG_LEDGER, entry, true);
 }
 
@@ -42,20 +44,24 @@ begin_change(uint64 number)
 
 /*
  * Say what came of an action.  waiters_freed: -1 = not known.  Nothing happens
- * if its entry has been pushed out meanwhile; the server log has it.
+ * to an entry that has been pushed out meanwhile; the server log has it.
  */
 void
 lg_ledger_finish(uint64 number, const char *outcome, TimestampTz at, int waiters_freed)
 {
 	LgLedgerEntry *entry = begin_change(number);
+	bool corrected = false; /* it is counted already */
 
 	if (entry != NULL)
 	{
+		corrected = !lg_ledger_is_open(entry->outcome);
 		strlcpy(entry->outcome, outcome, LG_OUTCOME_SIZE);
 		entry->outcome_at = at;
 		entry->waiters_freed = waiters_freed;
 	}
 	lg_records_end_change();
+	if (!corrected)
+		lg_counters_count_outcome(outcome);
 }
 
 /*
@@ -95,6 +101,8 @@ lg_ledger_replace(uint64 number, const LgLedgerEntry *now)
 		entry->repeats = repeats + 1;
 	}
 	lg_records_end_change();
+	if (entry != NULL)
+		lg_counters_count_outcome(now->outcome);
 	return entry != NULL;
 }
 

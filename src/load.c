@@ -5,9 +5,11 @@
  * Each pass counts the active client sessions by their wait event, and each of
  * them stands for the time since the pass before.  The records of the minute
  * under way are kept up to date, and due when it is over.  What is kept is the
- * wait event's number; it gets its name when a row is made.
+ * wait event's number; it gets its name when a row is made.  The seconds of the last
+ * minute are here only, for the view load.
  *
- * Locking: that of the records (records.c).
+ * Locking: lg_shared->lock to write seconds, taken by the caller; for the rest that
+ * of the records (records.c).
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -23,7 +25,7 @@
 #include "series.h"
 #include "shared.h"
 
-#define OTHER_EVENTS 0xFFFFFFFFU /* of a minute that has too many */
+#define OTHER_EVENTS 0xFFFFFFFFU /* of a minute, or a second, that has too many */
 #define CLASS_OF(info) ((int) ((info) >> 24))
 
 /* What one wait event had in one minute. */
@@ -83,6 +85,44 @@ lg_load_count(LgLoad *load, uint32 wait_event_info)
 		i = add_event(load, wait_event_info);
 	load->seen[i]++;
 	load->classes[Min(CLASS_OF(wait_event_info), LG_LOAD_CLASSES - 1)]++;
+}
+
+/* The place of an event in a second; the last one is for all that have none. */
+static int
+place_in_second(LgLoadSecond *second, uint32 event)
+{
+	int i = 0;
+
+	while (i < second->n && second->events[i] != event)
+		i++;
+	if (i < second->n)
+		return i;
+	if (i == LG_LOAD_SECOND_EVENTS)
+		return i - 1;
+	second->events[i] = i < LG_LOAD_SECOND_EVENTS - 1 ? event : OTHER_EVENTS;
+	return second->n++;
+}
+
+/*
+ * Write what this pass, which stands for weight microseconds, saw into the second
+ * that begins there.  The caller holds lg_shared->lock, exclusive.
+ */
+void
+lg_load_note_second(LgLoad *load, TimestampTz begin, float4 weight)
+{
+	LgLoadSecond *second = &load->seconds[(uint64) (begin / USECS_PER_SEC) % LG_LOAD_SECONDS];
+
+	if (second->second != begin)
+	{
+		memset(second, 0, sizeof(LgLoadSecond));
+		second->second = begin;
+	}
+	second->seen += weight;
+	for (int i = 0; i < load->n; i++)
+	{
+		if (load->seen[i] > 0)
+			second->sums[place_in_second(second, load->events[i])] += weight * load->seen[i];
+	}
 }
 
 /* Bring the record of an event up to date. */
@@ -179,20 +219,31 @@ is_passing(uint32 event)
 	}
 }
 
+/*
+ * Add the columns wait_event_type and wait_event of an event that was recorded in
+ * the life of the server that began at boot.
+ */
+void
+lg_load_add_event(LgRows *rows, uint32 event, TimestampTz boot)
+{
+	bool known = event != OTHER_EVENTS && event != 0;
+
+	if (known)
+		lg_rows_add_text(rows, pgstat_get_wait_event_type(event));
+	else
+		lg_rows_add_text(rows, event == 0 ? "CPU" : "Other");
+	if (known && is_passing(event) && boot != lg_shared->created_at)
+		known = false;
+	lg_rows_add_text(rows, known ? pgstat_get_wait_event(event) : NULL);
+}
+
 static void
 add_row(LgRows *rows, const void *record, bool masked)
 {
 	const LoadMinute *minute = record;
-	bool known = minute->event != OTHER_EVENTS && minute->event != 0;
 
 	lg_rows_add_time(rows, minute->minute);
-	if (known)
-		lg_rows_add_text(rows, pgstat_get_wait_event_type(minute->event));
-	else
-		lg_rows_add_text(rows, minute->event == 0 ? "CPU" : "Other");
-	if (known && is_passing(minute->event) && minute->head.boot != lg_shared->created_at)
-		known = false;
-	lg_rows_add_text(rows, known ? pgstat_get_wait_event(minute->event) : NULL);
+	lg_load_add_event(rows, minute->event, minute->head.boot);
 	lg_rows_add_numeric(rows, minute->average, 3);
 	lg_rows_add_numeric(rows, minute->seen, 3);
 	lg_rows_add_text(rows, minute->standby ? "standby" : "primary");

@@ -12,6 +12,7 @@
 
 #include "access/xlog.h"
 
+#include "counters.h"
 #include "idle_episodes.h"
 #include "incidents.h"
 #include "lock_episodes.h"
@@ -20,7 +21,6 @@
 #include "refusals.h"
 #include "saturation.h"
 #include "series.h"
-#include "snapshots.h"
 
 /*
  * Begin, before the walk over all sessions.  graph: NULL or as collected.
@@ -38,7 +38,7 @@ lg_memory_begin(LgMemory *memory, LgTime now, LgLockGraph *graph, const LgGauges
 	memory->gauges = gauges;
 	memory->usable = lg_saturation_usable();
 	memory->standby = RecoveryInProgress();
-	memory->refusals = lg_refusals_collect(memory);
+	lg_refusals_collect(memory);
 	lg_series_begin(memory);
 }
 
@@ -62,8 +62,8 @@ lg_memory_end(LgMemory *memory)
 	if (memory->graph != NULL && memory->graph->edges == NULL)
 		lg_lock_roots_solve(memory->graph);
 	lg_lock_episodes_observe(memory);
+	lg_counters_count_waited(memory->charged);
 	lg_idle_episodes_end(memory);
 	lg_series_end(memory);
 	lg_incidents_observe(memory);
-	lg_snapshots_observe(memory);
 }

@@ -22,7 +22,9 @@ typedef struct LgMemory
 	int usable;				/* connection slots */
 	int64 charged; /* microseconds of waiting charged in this pass; set by lock_episodes.c */
 	bool standby;
-	int64 refusals; /* connection attempts turned away since the pass before */
+	int64 refusals; /* connection attempts turned away since the pass before; see refusals.c */
+	int64 refusals_before;	   /* of those, in an earlier minute */
+	TimestampTz refused_since; /* the first of them; 0 = there is none */
 } LgMemory;
 
 extern void lg_memory_begin(LgMemory *memory, LgTime now, LgLockGraph *graph,

@@ -27,6 +27,7 @@
 #include "idle_episodes.h"
 #include "lock_episodes.h"
 #include "names.h"
+#include "refusals.h"
 #include "record_file.h"
 #include "shared.h"
 
@@ -137,6 +138,7 @@ lg_record_file_save(int code, Datum arg)
 	/* what went on until now is over */
 	lg_lock_episodes_close_all(GetCurrentTimestamp());
 	lg_idle_episodes_close_all(GetCurrentTimestamp());
+	lg_refusals_close();
 
 	n = write_records(NULL);
 	if (n == 0)

@@ -11,6 +11,7 @@
 #include "lock_graph.h"
 #include "policies.h"
 #include "prepared.h"
+#include "shared.h"
 #include "state.h"
 #include "utils/hsearch.h"
 
@@ -58,10 +59,23 @@ typedef struct LgRescue
 	LgCandidate *candidates;
 } LgRescue;
 
+/* How policies stand, for those who count them. */
+typedef enum LgStanding
+{
+	LG_IN_FORCE,
+	LG_NOT_IN_FORCE,
+	LG_PAUSED, /* all of them, by lifeguard.pause() */
+	LG_PAUSED_BY_BREAKER,
+	LG_STANDINGS /* how many there are */
+} LgStanding;
+
 extern LgRescue *lg_rescue_begin(LgTime now, LgLocalPolicies *policies,
 								 const LgLockGraph *collected, LgLocalPolicy *only, bool all);
 extern void lg_rescue_consider(LgRescue *rescue, const LgSession *session);
 extern void lg_rescue_consider_prepared(LgRescue *rescue, const LgPrepared *prepared);
 extern void lg_rescue_decide(LgRescue *rescue);
+
+/* rescue_functions.c */
+extern void lg_rescue_count_policies(const LgShared *copy, int counts[LG_STANDINGS]);
 
 #endif /* LG_RESCUE_H */

@@ -426,6 +426,48 @@ add_policy(LgRows *rows, LgLocalPolicy *local, const LgPolicyState *state, const
 	lg_rows_end_row(rows);
 }
 
+/* A policy's state of now; of another one's, nothing. */
+static LgPolicyState
+copy_state(const LgLocalPolicy *local)
+{
+	LgPolicyState state;
+
+	LWLockAcquire(lg_shared->lock, LW_SHARED);
+	state = lg_shared->states[local->place];
+	LWLockRelease(lg_shared->lock);
+	if (strcmp(state.name, local->policy.name) != 0)
+		memset(&state, 0, sizeof(state));
+	return state;
+}
+
+/*
+ * Count the published policies by how they stand, as policy_status shows them; copy
+ * is of what is shared.
+ */
+void
+lg_rescue_count_policies(const LgShared *copy, int counts[LG_STANDINGS])
+{
+	LgLocalPolicies *policies = lg_policies_get();
+	TimestampTz now = GetCurrentTimestamp();
+
+	memset(counts, 0, sizeof(int) * LG_STANDINGS);
+	for (int i = 0; i < policies->n; i++)
+	{
+		LgLocalPolicy *local = &policies->policies[i];
+		LgPolicyState state = copy_state(local);
+
+		const char *why = word_idle(local, &state, copy->paused_until, copy->pause_reason, now);
+
+		CHECK_FOR_INTERRUPTS();
+		if (why == NULL)
+			counts[LG_IN_FORCE]++;
+		else if (strncmp(why, "paused", 6) != 0)
+			counts[LG_NOT_IN_FORCE]++;
+		else
+			counts[copy->paused_until > now ? LG_PAUSED : LG_PAUSED_BY_BREAKER]++;
+	}
+}
+
 /*
  * lifeguard.read_policies(): one row per published policy, for the view
  * policy_status; none while not preloaded.
@@ -450,14 +492,9 @@ pg_lifeguard_read_policies(PG_FUNCTION_ARGS)
 	for (int i = 0; i < policies->n; i++)
 	{
 		LgLocalPolicy *local = &policies->policies[i];
-		LgPolicyState state;
+		LgPolicyState state = copy_state(local);
 
 		CHECK_FOR_INTERRUPTS();
-		LWLockAcquire(lg_shared->lock, LW_SHARED);
-		state = lg_shared->states[local->place];
-		LWLockRelease(lg_shared->lock);
-		if (strcmp(state.name, local->policy.name) != 0)
-			memset(&state, 0, sizeof(state));
 		add_policy(&rows, local, &state, &copy, &head);
 	}
 	PG_RETURN_NULL();

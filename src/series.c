@@ -25,11 +25,16 @@
 #include "miscadmin.h"
 #include "storage/lwlock.h"
 
+#include "forecast.h"
 #include "load.h"
+#include "refusals.h"
 #include "series.h"
 #include "usage.h"
 
 #define SECONDS (15 * SECS_PER_MINUTE)
+#define FORECAST_SECONDS (5 * SECS_PER_MINUTE) /* that a forecast looks back at */
+#define FORECAST_LEAST 3					   /* slots by which it has to have risen ... */
+#define FORECAST_SHARE 0.02					   /* ... and so much of the usable ones */
 
 /* What is averaged of connections. */
 typedef enum Gauge
@@ -54,6 +59,7 @@ typedef struct ConnectionMinute
 	int waiting_max;
 	int usable;
 	int high_water;
+	int64 refusals; /* -1: not counted */
 	bool standby;
 } ConnectionMinute;
 
@@ -74,8 +80,10 @@ typedef struct LgSeries
 	TimestampTz minute; /* the one under way; 0 = none */
 	int64 weight;		/* microseconds that this pass stands for */
 	int64 in_minute;	/* those of them that lie in its minute */
+	int64 refused;		/* connection attempts that it has found, of its minute */
 	int64 seen;			/* the sum of these */
 	int64 sums[GAUGES];
+	int64 refusals; /* -1: not counted */
 	int used_max;
 	int waiting_max;
 	uint64 number;			 /* of its record; 0 = none yet */
@@ -97,6 +105,17 @@ Size
 lg_series_size(void)
 {
 	return MAXALIGN(add_size(offsetof(LgSeries, usage), lg_usage_size()));
+}
+
+/*
+ * Copy the last minute's seconds of load; lg_shared->lock is taken for a moment.
+ */
+void
+lg_series_copy_load(LgLoadSecond *seconds)
+{
+	LWLockAcquire(lg_shared->lock, LW_SHARED);
+	memcpy(seconds, lg_shared->series->load.seconds, sizeof(lg_shared->series->load.seconds));
+	LWLockRelease(lg_shared->lock);
 }
 
 /* The second of the ring that a moment falls into. */
@@ -121,13 +140,30 @@ weigh(const LgMemory *memory)
 	return memory->elapsed;
 }
 
-/* The minute is over: what was recorded of it is due. */
-static void
-end_minute(LgSeries *series)
+/* Add those of a pass; what cannot be counted stays unknown. */
+static int64
+add_refusals(int64 sum, int64 refusals)
 {
+	return refusals > 0 || lg_refusals_are_counted() ? Max(sum, 0) + refusals : sum;
+}
+
+/*
+ * The minute is over: what was recorded of it is due.  This pass, the first of the
+ * next one, has found what was refused at its end.
+ */
+static void
+end_minute(LgSeries *series, const LgMemory *memory)
+{
+	ConnectionMinute *place;
+
 	if (series->number != 0)
 	{
-		(void) lg_records_begin_change(LG_CONNECTIONS, series->number, true);
+		place = lg_records_begin_change(LG_CONNECTIONS, series->number, true);
+		if (place != NULL)
+		{
+			place->refusals = add_refusals(place->refusals, memory->refusals_before);
+			series->refused -= memory->refusals_before;
+		}
 		lg_records_end_change();
 	}
 	lg_load_end_minute(&series->load);
@@ -136,6 +172,7 @@ end_minute(LgSeries *series)
 	series->number = 0;
 	series->seen = 0;
 	series->used_max = series->waiting_max = 0;
+	series->refusals = -1;
 }
 
 /*
@@ -148,9 +185,10 @@ lg_series_begin(LgMemory *memory)
 	TimestampTz now = memory->now.wall;
 	TimestampTz minute = now - now % USECS_PER_MINUTE;
 
+	series->refused = memory->refusals;
 	if (minute != series->minute)
 	{
-		end_minute(series);
+		end_minute(series, memory);
 		series->minute = minute;
 	}
 	series->weight = weigh(memory);
@@ -194,6 +232,7 @@ note_second(const LgMemory *memory, const int64 *gauges)
 		second->gauges[i] += weight * gauges[i];
 	for (int i = 0; i < LG_LOAD_CLASSES; i++)
 		second->classes[i] += weight * series->load.classes[i];
+	lg_load_note_second(&lg_shared->series->load, begin, weight);
 	second->used_max = Max(second->used_max, (int) gauges[USED]);
 	second->waiting_max = Max(second->waiting_max, (int) gauges[WAITING]);
 	LWLockRelease(lg_shared->lock);
@@ -215,6 +254,7 @@ record_connections(LgSeries *series, const LgMemory *memory)
 	if (high_water_at >= series->minute && high_water_at < series->minute + USECS_PER_MINUTE)
 		record.high_water = Max(record.high_water, lg_shared->gauges.high_water);
 	record.waiting_max = series->waiting_max;
+	record.refusals = series->refusals;
 	record.usable = memory->usable;
 	record.standby = memory->standby;
 	if (series->number == 0)
@@ -253,6 +293,7 @@ lg_series_end(LgMemory *memory)
 		series->sums[i] += gauges[i] * series->in_minute;
 	series->used_max = Max(series->used_max, (int) gauges[USED]);
 	series->waiting_max = Max(series->waiting_max, (int) gauges[WAITING]);
+	series->refusals = add_refusals(series->refusals, series->refused);
 	note_second(memory, gauges);
 	record_connections(series, memory);
 	lg_load_end_pass(&series->load, series->minute, series->in_minute, series->seen,
@@ -277,7 +318,10 @@ add_row(LgRows *rows, const void *record, bool masked)
 	lg_rows_add_int(rows, minute->waiting_max);
 	lg_rows_add_int(rows, minute->usable);
 	lg_rows_add_int(rows, minute->high_water);
-	lg_rows_add_null(rows); /* refusals */
+	if (minute->refusals < 0)
+		lg_rows_add_null(rows);
+	else
+		lg_rows_add_int8(rows, minute->refusals);
 	lg_rows_add_numeric(rows, minute->seen, 3);
 	lg_rows_add_text(rows, minute->standby ? "standby" : "primary");
 }
@@ -320,6 +364,76 @@ show_seconds(FunctionCallInfo fcinfo, void (*show)(LgRows *rows, const Second *s
 		if (second->second == at)
 			show(&rows, second);
 	}
+}
+
+/*
+ * Microseconds until no slot is left that any role may take, if it goes on as in the
+ * longest of the last 5, 2 and 1 minutes in which it rose steadily.  -1: no forecast.
+ * Takes lg_shared->lock for a moment.
+ */
+int64
+lg_series_full_in(int used, int usable)
+{
+	static const double windows[] = {FORECAST_SECONDS, 2 * SECS_PER_MINUTE, SECS_PER_MINUTE};
+	double least = Max(FORECAST_LEAST, FORECAST_SHARE * usable);
+	LgForecastPoint points[FORECAST_SECONDS];
+	TimestampTz now = GetCurrentTimestamp();
+	double slope = 0;
+	int n = 0;
+
+	if (lg_shared == NULL)
+		return -1;
+	now -= now % USECS_PER_SEC;
+	LWLockAcquire(lg_shared->lock, LW_SHARED);
+	for (int ago = 0; ago < FORECAST_SECONDS; ago++)
+	{
+		TimestampTz at = now - ago * USECS_PER_SEC;
+		const Second *second = second_of(at);
+
+		if (second->second == at)
+			points[n++] =
+				(LgForecastPoint){.ago = ago, .value = second->gauges[USED] / second->seen};
+	}
+	LWLockRelease(lg_shared->lock);
+
+	for (int i = 0; i < (int) lengthof(windows) && slope == 0; i++)
+		slope = lg_forecast_slope(points, n, windows[i], least);
+	if (slope == 0)
+		return -1;
+	return (int64) (Max(usable - used, 0) / slope * USECS_PER_SEC);
+}
+
+/*
+ * Sessions that were active on average in the last minute, by what they waited for;
+ * averages has LG_LOAD_CLASSES places.  False, and zeros, if no pass saw any of it.
+ * Takes lg_shared->lock for a moment.
+ */
+bool
+lg_series_load(double averages[])
+{
+	TimestampTz now = GetCurrentTimestamp();
+	double seen = 0;
+
+	memset(averages, 0, sizeof(double) * LG_LOAD_CLASSES);
+	if (lg_shared == NULL)
+		return false;
+	now -= now % USECS_PER_SEC;
+	LWLockAcquire(lg_shared->lock, LW_SHARED);
+	for (int ago = 0; ago < SECS_PER_MINUTE; ago++)
+	{
+		TimestampTz at = now - ago * USECS_PER_SEC;
+		const Second *second = second_of(at);
+
+		if (second->second != at)
+			continue;
+		seen += second->seen;
+		for (int i = 0; i < LG_LOAD_CLASSES; i++)
+			averages[i] += second->classes[i];
+	}
+	LWLockRelease(lg_shared->lock);
+	for (int i = 0; i < LG_LOAD_CLASSES && seen > 0; i++)
+		averages[i] /= seen;
+	return seen > 0;
 }
 
 static void

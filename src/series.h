@@ -6,6 +6,7 @@
 #ifndef LG_SERIES_H
 #define LG_SERIES_H
 
+#include "load.h"
 #include "memory.h"
 #include "records.h"
 
@@ -17,5 +18,8 @@ extern Size lg_series_size(void);
 extern void lg_series_begin(LgMemory *memory);
 extern void lg_series_consider(LgMemory *memory, const LgSession *session);
 extern void lg_series_end(LgMemory *memory);
+extern void lg_series_copy_load(LgLoadSecond *seconds);
+extern int64 lg_series_full_in(int used, int usable);
+extern bool lg_series_load(double averages[]);
 
 #endif /* LG_SERIES_H */

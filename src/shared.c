@@ -132,10 +132,12 @@ create_or_attach_shared(void)
 		lg_contention_init();
 		lg_refusals_init();
 		lg_setup_times_init();
+		lg_counters_init(&lg_shared->counters);
 		lg_shared->enforce = lg_enforce;
 		pg_atomic_init_u32(&lg_shared->policies_changed, LG_POLICIES_CHANGED); /* never read */
 		pg_atomic_init_u32(&lg_shared->wake_above, 0);
 		pg_atomic_init_u32(&lg_shared->pass_wanted, 0);
+		pg_atomic_init_u32(&lg_shared->collector_place, 0);
 		ConditionVariableInit(&lg_shared->pass_free);
 		for (int slot = 0; slot < MaxConnections; slot++)
 			pg_atomic_init_u32(&lg_shared->notes[slot].state, LG_NOTE_FREE);

@@ -7,6 +7,7 @@
 #define LG_SHARED_H
 
 #include "clock.h"
+#include "counters.h"
 #include "farewell.h"
 #include "limiter.h"
 #include "policies.h"
@@ -153,12 +154,15 @@ typedef struct LgShared
 	pg_atomic_uint32 policies_changed;
 
 	/*
-	 * Likewise.  wake_above: a session that logs in and finds more slots taken
+	 * Likewise, as are the counters.  wake_above: a session that logs in and finds more slots taken
 	 * than that wakes the collector; 0 = nobody need.  pass_wanted: 1 when
-	 * whoever set the collector's latch wants a pass.
+	 * whoever set the collector's latch wants a pass.  collector_place: where the
+	 * collector's PGPROC is, from 1, for those who can take no lock; 0 = none runs.
 	 */
 	pg_atomic_uint32 wake_above;
 	pg_atomic_uint32 pass_wanted;
+	pg_atomic_uint32 collector_place;
+	LgCounters counters;
 
 	/* Written and read only by whoever makes a pass. */
 	uint64 marks_generation;   /* of the policies that marks[].unmeant is about */

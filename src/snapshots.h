@@ -1,6 +1,7 @@
 /*-------------------------------------------------------------------------
  * snapshots.h
- *		Who held the connections when the server was fullest.
+ *		Who held the connections when the server was fullest, and when it turned
+ *		somebody away.
  *-------------------------------------------------------------------------
  */
 #ifndef LG_SNAPSHOTS_H

@@ -105,27 +105,63 @@ find_group(LgUsage *usage, const LgUsageKey *key)
 	return LG_USAGE_GROUPS;
 }
 
+/*
+ * Whose connection a session is.  Returns false if it is gone.  Takes no lock.
+ */
+bool
+lg_usage_read_key(const LgSession *session, LgUsageKey *key)
+{
+	LgSessionTexts texts;
+
+	lg_sessions_init_texts(&texts, false);
+	if (!lg_sessions_read_texts(session, &texts))
+		return false;
+	memset(key, 0, sizeof(LgUsageKey));
+	key->databaseid = session->databaseid;
+	key->userid = session->userid;
+	lg_who_keep_client(&texts.client_addr, &key->client);
+	strlcpy(key->application_name, texts.application_name, NAMEDATALEN);
+	return true;
+}
+
+/*
+ * Count a session into its state.
+ */
+void
+lg_usage_add(LgUsageCounts *counts, const LgSession *session)
+{
+	counts->held++;
+	switch (session->state)
+	{
+		case STATE_RUNNING:
+		case STATE_FASTPATH:
+			counts->active++;
+			break;
+		case STATE_IDLE:
+			counts->idle++;
+			break;
+		case STATE_IDLEINTRANSACTION:
+		case STATE_IDLEINTRANSACTION_ABORTED:
+			counts->idle_in_transaction++;
+			break;
+		default:
+			break;
+	}
+}
+
 /* The group of a session; -1 if it is gone. */
 static int
 group_of(LgUsage *usage, const LgSession *session)
 {
 	LgUsagePlace *known = &usage->slots[session->slot];
-	LgSessionTexts texts;
 	LgUsageKey key;
 
 	if (known->backend_start == session->backend_start && known->changes == session->changes &&
 		known->round == usage->round)
 		return known->group;
 
-	lg_sessions_init_texts(&texts, false);
-	if (!lg_sessions_read_texts(session, &texts))
+	if (!lg_usage_read_key(session, &key))
 		return -1;
-	memset(&key, 0, sizeof(key));
-	key.databaseid = session->databaseid;
-	key.userid = session->userid;
-	lg_who_keep_client(&texts.client_addr, &key.client);
-	strlcpy(key.application_name, texts.application_name, NAMEDATALEN);
-
 	known->backend_start = session->backend_start;
 	known->changes = session->changes;
 	known->round = usage->round;
@@ -140,28 +176,9 @@ void
 lg_usage_count(LgUsage *usage, const LgSession *session)
 {
 	int group = group_of(usage, session);
-	LgUsageCounts *seen;
 
-	if (group < 0)
-		return;
-	seen = &usage->groups[group].seen;
-	seen->held++;
-	switch (session->state)
-	{
-		case STATE_RUNNING:
-		case STATE_FASTPATH:
-			seen->active++;
-			break;
-		case STATE_IDLE:
-			seen->idle++;
-			break;
-		case STATE_IDLEINTRANSACTION:
-		case STATE_IDLEINTRANSACTION_ABORTED:
-			seen->idle_in_transaction++;
-			break;
-		default:
-			break;
-	}
+	if (group >= 0)
+		lg_usage_add(&usage->groups[group].seen, session);
 }
 
 /* Bring the record of a group up to date. */
@@ -239,15 +256,16 @@ lg_usage_end_minute(LgUsage *usage)
 	usage->round++;
 }
 
-static void
-add_row(LgRows *rows, const void *record, bool masked)
+/*
+ * Add the columns datname, usename, application_name, client_addr; all NULL for those
+ * that have no group of their own.  masked: the client is NULL where the current user
+ * may not see it.  Needs a transaction.
+ */
+void
+lg_usage_add_key(LgRows *rows, const LgUsageKey *key, bool masked)
 {
-	const UsageMinute *minute = record;
-	const LgUsageKey *key = &minute->key;
 	bool rest = !OidIsValid(key->databaseid);
 
-	lg_rows_add_oid(rows, key->userid);
-	lg_rows_add_time(rows, minute->minute);
 	lg_who_add_database(rows, key->databaseid);
 	lg_who_add_role(rows, key->userid);
 	lg_rows_add_text(rows, rest ? NULL : lg_texts_to_local(key->application_name, key->databaseid));
@@ -255,6 +273,16 @@ add_row(LgRows *rows, const void *record, bool masked)
 		lg_who_add_client(rows, &key->client);
 	else
 		lg_rows_add_null(rows);
+}
+
+static void
+add_row(LgRows *rows, const void *record, bool masked)
+{
+	const UsageMinute *minute = record;
+
+	lg_rows_add_oid(rows, minute->key.userid);
+	lg_rows_add_time(rows, minute->minute);
+	lg_usage_add_key(rows, &minute->key, masked);
 	lg_rows_add_numeric(rows, minute->held, 3);
 	lg_rows_add_int(rows, minute->held_max);
 	lg_rows_add_numeric(rows, minute->active, 3);
@@ -276,3 +304,110 @@ const LgRecordType lg_usage_type = {.table = "connection_usage_entries",
 									.n_columns = lengthof(column_types),
 									.types = column_types,
 									.add_row = add_row};
+
+/*
+ * Copy the records of the minute that began at since and of the next, newest first.
+ */
+static int
+copy_since(TimestampTz since, UsageMinute *minutes)
+{
+	uint64 first;
+	uint64 number;
+	int n = 0;
+
+	lg_records_bounds(LG_USAGE, &first, &number);
+	for (; number >= first && n < 2 * (LG_USAGE_GROUPS + 1); number--)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!lg_records_copy(LG_USAGE, number, &minutes[n]))
+			continue;
+		/* not those of before a step of the clock, or a restart */
+		if (minutes[n].minute < since || minutes[n].minute > since + USECS_PER_MINUTE ||
+			minutes[n].head.boot != lg_shared->created_at)
+			break;
+		n++;
+	}
+	return n;
+}
+
+/* Take another minute of the same group into a sum of averages times samples. */
+static void
+add_minute(UsageMinute *sum, const UsageMinute *minute)
+{
+	sum->held += minute->held * minute->samples;
+	sum->active += minute->active * minute->samples;
+	sum->idle += minute->idle * minute->samples;
+	sum->idle_in_transaction += minute->idle_in_transaction * minute->samples;
+	sum->held_max = Max(sum->held_max, minute->held_max);
+	sum->active_max = Max(sum->active_max, minute->active_max);
+}
+
+/*
+ * Put the minutes of each group together; returns how many groups there are, whose
+ * sums then stand first, and how many samples these are of.
+ */
+static int
+sum_groups(UsageMinute *minutes, int n, int *samples)
+{
+	UsageMinute *sums = palloc0(sizeof(UsageMinute) * Max(n, 1));
+	TimestampTz minute = 0;
+	int groups = 0;
+
+	*samples = 0;
+	for (int i = 0; i < n; i++)
+	{
+		int j = 0;
+
+		if (minutes[i].minute != minute)
+			*samples += minutes[i].samples;
+		minute = minutes[i].minute;
+		while (j < groups && memcmp(&sums[j].key, &minutes[i].key, sizeof(LgUsageKey)) != 0)
+			j++;
+		if (j == groups)
+			sums[groups++].key = minutes[i].key;
+		add_minute(&sums[j], &minutes[i]);
+	}
+	memcpy(minutes, sums, sizeof(UsageMinute) * groups);
+	pfree(sums);
+	return groups;
+}
+
+PG_FUNCTION_INFO_V1(pg_lifeguard_read_recent_usage);
+
+/*
+ * lifeguard.read_recent_usage(): who held connections in the minute under way and the
+ * one before, together; masked for the current user, and no rows while pg_lifeguard
+ * is not preloaded.
+ */
+Datum
+pg_lifeguard_read_recent_usage(PG_FUNCTION_ARGS)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	UsageMinute *groups;
+	LgRows rows;
+	int samples;
+	int n;
+
+	lg_rows_begin(&rows, fcinfo);
+	if (lg_shared == NULL)
+		PG_RETURN_NULL();
+	groups = palloc(sizeof(UsageMinute) * 2 * (LG_USAGE_GROUPS + 1));
+	n = copy_since(now - now % USECS_PER_MINUTE - USECS_PER_MINUTE, groups);
+	n = sum_groups(groups, n, &samples);
+	for (int i = 0; i < n; i++)
+	{
+		const UsageMinute *sum = &groups[i];
+
+		lg_rows_begin_row(&rows);
+		lg_usage_add_key(&rows, &sum->key, true);
+		lg_rows_add_numeric(&rows, sum->held / samples, 3);
+		lg_rows_add_int(&rows, sum->held_max);
+		lg_rows_add_numeric(&rows, sum->active / samples, 3);
+		lg_rows_add_int(&rows, sum->active_max);
+		lg_rows_add_numeric(&rows, sum->idle / samples, 3);
+		lg_rows_add_numeric(&rows, sum->idle_in_transaction / samples, 3);
+		lg_rows_add_int(&rows, samples);
+		lg_rows_end_row(&rows);
+	}
+	PG_RETURN_NULL();
+}

@@ -61,6 +61,9 @@ typedef struct LgUsage
 	LgUsagePlace slots[FLEXIBLE_ARRAY_MEMBER]; /* by connection slot */
 } LgUsage;
 
+extern bool lg_usage_read_key(const LgSession *session, LgUsageKey *key);
+extern void lg_usage_add(LgUsageCounts *counts, const LgSession *session);
+extern void lg_usage_add_key(LgRows *rows, const LgUsageKey *key, bool masked);
 extern Size lg_usage_size(void);
 extern void lg_usage_begin_pass(LgUsage *usage, TimestampTz now);
 extern void lg_usage_count(LgUsage *usage, const LgSession *session);

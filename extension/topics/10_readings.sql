@@ -43,7 +43,8 @@ CREATE FUNCTION lifeguard.read_connections(
 	OUT active integer, OUT idle integer, OUT idle_in_transaction integer,
 	OUT idle_in_transaction_aborted integer, OUT other integer, OUT waiting integer,
 	OUT max_wal_senders integer, OUT walsenders integer,
-	OUT high_water integer, OUT high_water_at timestamptz)
+	OUT high_water integer, OUT high_water_at timestamptz, OUT refusals bigint,
+	OUT full_in interval)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pg_lifeguard_read_connections'
 LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 1;
@@ -75,7 +76,7 @@ CREATE FUNCTION lifeguard.read_status(
 	OUT keeper_failures bigint, OUT keeper_problem text,
 	OUT policies integer, OUT policies_published_at timestamptz, OUT policies_read_at timestamptz,
 	OUT ledger_unflushed integer, OUT ledger_lost bigint,
-	OUT records_unflushed integer, OUT records_lost bigint)
+	OUT records_unflushed integer, OUT records_lost bigint, OUT refusals_counted boolean)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pg_lifeguard_read_status'
 LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED ROWS 1;

@@ -4,7 +4,8 @@ CREATE VIEW lifeguard.connections AS
 SELECT c.max_connections, c.superuser_reserved_connections, c.reserved_connections,
 	c.usable, c.used, pg_catalog.round(c.used::numeric / NULLIF(c.usable, 0), 4) AS used_share,
 	c.active, c.idle, c.idle_in_transaction, c.idle_in_transaction_aborted, c.other,
-	c.waiting, c.max_wal_senders, c.walsenders, c.high_water, c.high_water_at
+	c.waiting, c.max_wal_senders, c.walsenders, c.high_water, c.high_water_at,
+	c.refusals, c.full_in
 FROM lifeguard.read_connections() c;
 COMMENT ON VIEW lifeguard.connections IS
 'How full the server is now, in one row.';
@@ -24,6 +25,8 @@ COMMENT ON COLUMN lifeguard.connections.max_wal_senders IS 'Slots for walsenders
 COMMENT ON COLUMN lifeguard.connections.walsenders IS 'Of those, taken';
 COMMENT ON COLUMN lifeguard.connections.high_water IS 'Most slots that a pass ever saw taken; NULL without the collector. A peak between two passes is not seen';
 COMMENT ON COLUMN lifeguard.connections.high_water_at IS 'When that was first so';
+COMMENT ON COLUMN lifeguard.connections.refusals IS 'Connection attempts turned away since the server started or lifeguard.reset() was called, by cause in refusal_counts; NULL where pg_lifeguard is not preloaded';
+COMMENT ON COLUMN lifeguard.connections.full_in IS 'Forecast: when all usable slots will be taken if it goes on as in the longest of the last 5, 2 and 1 minutes in which the number of connections rose steadily, by a straight line through its seconds; NULL while it does not rise clearly, or too little is known of these minutes. A guess, and no promise';
 
 CREATE VIEW lifeguard.connection_usage AS
 SELECT u.datid, d.datname, u.usesysid, r.rolname AS usename, u.application_name, u.client_addr,

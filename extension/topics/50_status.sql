@@ -14,6 +14,8 @@ SELECT s.collector, s.library_version, e.extversion AS catalog_version,
 			'the collector has made no pass for longer than its interval allows'
 		WHEN s.collector = 'on demand' THEN
 			'pg_lifeguard.sample_interval is 0: passes only by lifeguard.run_pass()'
+		WHEN NOT s.refusals_counted THEN
+			'log_min_messages = panic keeps refused connections out of the server log, so they are not counted: set it to fatal or lower'
 	END AS message,
 	s.collector_pid, s.collector_since, s.collector_starts,
 	s.sample_interval, s.fast_interval, s.current_interval,
@@ -23,7 +25,7 @@ SELECT s.collector, s.library_version, e.extversion AS catalog_version,
 	s.shared_memory, s.waits_cut_off, s.waits_folded, s.reset_at,
 	s.keeper_last_run, s.keeper_last_flush, s.keeper_failures, s.keeper_problem,
 	s.policies, s.policies_published_at, s.policies_read_at, s.ledger_unflushed, s.ledger_lost,
-	s.records_unflushed, s.records_lost
+	s.records_unflushed, s.records_lost, s.refusals_counted
 FROM lifeguard.read_status() s
 	LEFT JOIN pg_catalog.pg_extension e ON e.extname = 'pg_lifeguard';
 COMMENT ON VIEW lifeguard.status IS
@@ -68,6 +70,7 @@ COMMENT ON COLUMN lifeguard.status.ledger_unflushed IS 'Ledger entries that are,
 COMMENT ON COLUMN lifeguard.status.ledger_lost IS 'Ledger entries pushed out of shared memory before they were in their table; the server log has them';
 COMMENT ON COLUMN lifeguard.status.records_unflushed IS 'Records of histories that are due and, as they are now, only in shared memory';
 COMMENT ON COLUMN lifeguard.status.records_lost IS 'Records of histories pushed out of shared memory before they were in their tables';
+COMMENT ON COLUMN lifeguard.status.refusals_counted IS 'False while the server''s log_min_messages hides FATAL errors: refused connections are counted where they are written to the server log';
 
 CREATE FUNCTION lifeguard.run_pass() RETURNS void
 AS 'MODULE_PATHNAME', 'pg_lifeguard_run_pass' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
@@ -77,7 +80,7 @@ COMMENT ON FUNCTION lifeguard.run_pass() IS
 CREATE FUNCTION lifeguard.reset() RETURNS void
 AS 'MODULE_PATHNAME', 'pg_lifeguard_reset' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION lifeguard.reset() IS
-'Forgets the high-water mark, of which the next pass sets a new one, and counts contention anew: its view begins then, its history stays.';
+'Forgets the high-water mark, of which the next pass sets a new one, and counts contention, refused connections and connections anew: the views contention, refusal_counts and setup_times begin then, histories stay.';
 
 REVOKE ALL ON FUNCTION lifeguard.run_pass(), lifeguard.reset() FROM PUBLIC;
 GRANT SELECT ON lifeguard.status TO PUBLIC;

@@ -40,7 +40,7 @@ COMMENT ON COLUMN lifeguard.connection_entries.waiting IS 'Sessions that waited 
 COMMENT ON COLUMN lifeguard.connection_entries.waiting_max IS 'Most sessions that a pass saw waiting';
 COMMENT ON COLUMN lifeguard.connection_entries.usable IS 'Slots that any role could take';
 COMMENT ON COLUMN lifeguard.connection_entries.high_water IS 'Most slots that were taken, as far as is known';
-COMMENT ON COLUMN lifeguard.connection_entries.refusals IS 'Connection attempts that were turned away; NULL: not counted yet';
+COMMENT ON COLUMN lifeguard.connection_entries.refusals IS 'Connection attempts turned away in that minute; NULL: not counted, as status says';
 COMMENT ON COLUMN lifeguard.connection_entries.seen IS 'Seconds of that minute which the averages are of; what lay between two passes too far apart nobody saw';
 COMMENT ON COLUMN lifeguard.connection_entries.recorded_on IS 'primary or standby';
 
@@ -83,7 +83,7 @@ COMMENT ON COLUMN lifeguard.connection_history.waiting IS 'Sessions that waited 
 COMMENT ON COLUMN lifeguard.connection_history.waiting_max IS 'Most sessions that a pass saw waiting';
 COMMENT ON COLUMN lifeguard.connection_history.usable IS 'Slots that any role could take';
 COMMENT ON COLUMN lifeguard.connection_history.high_water IS 'Most slots that were taken, as far as is known';
-COMMENT ON COLUMN lifeguard.connection_history.refusals IS 'Connection attempts that were turned away; NULL: not counted yet';
+COMMENT ON COLUMN lifeguard.connection_history.refusals IS 'Connection attempts turned away in that minute; NULL: not counted, as status says';
 COMMENT ON COLUMN lifeguard.connection_history.seen IS 'Seconds of that minute which the averages are of; what lay between two passes too far apart nobody saw';
 COMMENT ON COLUMN lifeguard.connection_history.recorded_on IS 'primary or standby';
 GRANT SELECT ON lifeguard.connection_history TO PUBLIC;

@@ -56,7 +56,7 @@ COMMENT ON TABLE lifeguard.incident_entries IS
 'Incidents as the keeper has written them, unmasked; the view incidents is for reading.';
 COMMENT ON COLUMN lifeguard.incident_entries.boot IS 'Since when the server had been up that recorded it';
 COMMENT ON COLUMN lifeguard.incident_entries.number IS 'Number of the incident since then';
-COMMENT ON COLUMN lifeguard.incident_entries.since IS 'When as many sessions waited, or as many slots were taken, as make an incident';
+COMMENT ON COLUMN lifeguard.incident_entries.since IS 'When as many sessions waited, or as many slots were taken, as make an incident, or a connection was refused';
 COMMENT ON COLUMN lifeguard.incident_entries.until IS 'When it was bad for the last time';
 COMMENT ON COLUMN lifeguard.incident_entries.going_on IS 'It was under way when this was written';
 COMMENT ON COLUMN lifeguard.incident_entries.worst_at IS 'When most sessions waited; if none did, when most slots were taken';
@@ -64,7 +64,7 @@ COMMENT ON COLUMN lifeguard.incident_entries.causes IS 'What reached its bound: 
 COMMENT ON COLUMN lifeguard.incident_entries.worst_waiters IS 'Most sessions that waited for locks at one time';
 COMMENT ON COLUMN lifeguard.incident_entries.worst_used IS 'Most connection slots taken at one time';
 COMMENT ON COLUMN lifeguard.incident_entries.usable IS 'Connection slots that any role may take';
-COMMENT ON COLUMN lifeguard.incident_entries.refusals IS 'Connections refused meanwhile; NULL: not counted';
+COMMENT ON COLUMN lifeguard.incident_entries.refusals IS 'Connection attempts turned away meanwhile; NULL: not counted';
 COMMENT ON COLUMN lifeguard.incident_entries.sessions_hurt IS 'Sessions that waited for a lock meanwhile, each counted once';
 COMMENT ON COLUMN lifeguard.incident_entries.seconds_lost IS 'Seconds that sessions waited for locks meanwhile, summed over all';
 COMMENT ON COLUMN lifeguard.incident_entries.root_usesysid IS 'Role of the root blocker, for who may see what it did';
@@ -108,15 +108,15 @@ FROM ONLY lifeguard.incident_entries e
 		OR COALESCE(pg_catalog.pg_has_role(e.root_usesysid, 'USAGE'), false) AS see) may
 WHERE NOT EXISTS (SELECT FROM memory m WHERE m.boot = e.boot AND m.number = e.number);
 COMMENT ON VIEW lifeguard.incidents IS
-'Stretches of trouble, one row each: many sessions waiting for locks, or few connection slots left; who it began with, whom it hurt, what ended it.';
-COMMENT ON COLUMN lifeguard.incidents.since IS 'When as many sessions waited, or as many slots were taken, as make an incident';
+'Stretches of trouble, one row each: many sessions waiting for locks, few connection slots left, or connections refused; who it began with, whom it hurt, what ended it.';
+COMMENT ON COLUMN lifeguard.incidents.since IS 'When as many sessions waited, or as many slots were taken, as make an incident, or a connection was refused';
 COMMENT ON COLUMN lifeguard.incidents.until IS 'When it was bad for the last time; NULL while it goes on, until all has been well for 30 s';
 COMMENT ON COLUMN lifeguard.incidents.worst_at IS 'When most sessions waited; if none did, when most slots were taken';
 COMMENT ON COLUMN lifeguard.incidents.causes IS 'What reached its bound: waiters, saturation, refusals';
 COMMENT ON COLUMN lifeguard.incidents.worst_waiters IS 'Most sessions that waited for locks at one time';
 COMMENT ON COLUMN lifeguard.incidents.worst_used IS 'Most connection slots taken at one time';
 COMMENT ON COLUMN lifeguard.incidents.usable IS 'Connection slots that any role may take';
-COMMENT ON COLUMN lifeguard.incidents.refusals IS 'Connections refused meanwhile; NULL: not counted';
+COMMENT ON COLUMN lifeguard.incidents.refusals IS 'Connection attempts turned away meanwhile; NULL: not counted';
 COMMENT ON COLUMN lifeguard.incidents.sessions_hurt IS 'Sessions that waited for a lock meanwhile, each counted once';
 COMMENT ON COLUMN lifeguard.incidents.seconds_lost IS 'Seconds that sessions waited for locks meanwhile, summed over all';
 COMMENT ON COLUMN lifeguard.incidents.root_pid IS 'Process ID of the first root blocker with most waiters; 0 for a prepared transaction, NULL if there was none';

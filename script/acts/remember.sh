@@ -1,12 +1,12 @@
 # shellcheck shell=bash disable=SC2154,SC2034	# names of and for the other files
 #
-# Act 3, the memory: the morning after the rescue, on the server that it has left.
+# Act 4, the memory: the morning after the rescue, on the server that it has left.
 # What happened, whom it cost how much, who was to blame, and what would have
 # prevented it?  It ends with the report of the night, as text and as a page.
 
 act_remember() {
 	[ "$played" = rescue ] || act_rescue
-	title "Act 3, the memory: the next morning, somebody asks what happened"
+	title "Act 4, the memory: the next morning, somebody asks what happened"
 	# the report is about the time in which the shop was open
 	night="'$(stamp "$evening_from")', '$(stamp "$EPOCHREALTIME")'"
 	remember_incident

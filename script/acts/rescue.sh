@@ -1,12 +1,12 @@
 # shellcheck shell=bash disable=SC2154,SC2034	# names of and for the other files
 #
-# Act 2, the rescue: the same night again, with a policy.  It rehearses first and
+# Act 3, the rescue: the first night again, with a policy.  It rehearses first and
 # is armed then; the collector does the rest, and tells everybody why.
 
 rescuer=forgotten_transaction_blocks
 
 act_rescue() {
-	title "Act 2, the rescue: the same night again, and nobody has to get up"
+	title "Act 3, the rescue: the first night again, and nobody has to get up"
 	night_prepare
 	rescue_policies
 	rescue_evening

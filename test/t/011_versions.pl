@@ -62,6 +62,9 @@ $_->close foreach ($before, $behind);
 ok($session->poll('SELECT count(*) > 0 FROM lifeguard.lock_wait_history'), 'a lock wait that is over');
 ok($session->poll('SELECT count(*) > 0 FROM lifeguard.idle_transaction_history'), 'a pause that is over');
 ok($session->poll('SELECT count(*) > 0 FROM lifeguard.connection_usage_history'), 'a sample of who holds connections');
+$session->query('CREATE ROLE nobody LOGIN CONNECTION LIMIT 0');
+ok(LgSession->new($node, user => 'nobody', refused_ok => 1)->{refused}, 'a connection is refused');
+ok($session->poll('SELECT count(*) = 1 FROM lifeguard.refusals'), 'which is kept');
 $session->query("SELECT lifeguard.create_policy('was', 'idle in transaction', '1 ms')");
 my %arguments = (
 	pg_lifeguard_replay_episodes => [

@@ -249,7 +249,7 @@ END
 		"other|clerk|postgres||0.500|1|0.000|0|0.500|0.000|2|primary\nreport|clerk|postgres||0.500|1|0.000|0|0.000|0.500|2|primary\ntill|clerk|postgres|127.0.0.1|1.500|2|0.000|0|1.500|0.000|2|primary",
 		'averages over the samples; who calls himself otherwise is another');
 	is($session->query('SELECT used_max, seen BETWEEN 0.2 AND 3, used BETWEEN 3 AND 4, refusals, recorded_on FROM lifeguard.connection_history WHERE ' . $minute->(0)),
-		'4|t|t||primary', 'connections of that minute');
+		'4|t|t|0|primary', 'connections of that minute');
 	is($session->query('SELECT wait_event_type, wait_event, average_active FROM lifeguard.load_history WHERE ' . $minute->(0)),
 		'CPU||0.000', 'no load: who makes the pass does not count');
 

@@ -119,7 +119,7 @@ $itself->{since} = reached($itself, 5);
 push @waiters, queue($itself, 3);
 ok(going_on($itself, 'worst_waiters = 8'), 'eight are one');
 is(incident($itself, "since = '$itself->{since}', causes, worst_used, usable, refusals, sessions_hurt, ended_by, recorded_on"),
-	't|{waiters}|10|27||8||primary', 'since the moment when the fifth began to wait');
+	't|{waiters}|10|27|0|8||primary', 'since the moment when the fifth began to wait');
 is(incident($itself, "worst_at >= (SELECT max(waitstart) FROM pg_locks) AND worst_at <= clock_timestamp()"),
 	't', 'worst when the eighth had come');
 is( incident($itself, 'root_pid, root_usename, root_datname, root_application_name, root_client_addr, root_state, root_query, root_query_tags, relation_name'),
