@@ -145,6 +145,126 @@ $$;
 COMMENT ON FUNCTION lifeguard.find_full() IS
 'Findings: nine of ten usable connection slots taken, and by whom.';
 
+CREATE FUNCTION lifeguard.find_refusals()
+RETURNS TABLE (severity text, finding text, what text, why text, remedy text)
+LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN QUERY
+	WITH causes AS (
+		SELECT r.cause, sum(r.attempts) AS attempts, max(r.at) AS newest,
+			(array_agg(lifeguard.report_who(r.application_name, r.usename, r.datname) ORDER BY r.at DESC))[1] AS who,
+			(array_agg(r.usename ORDER BY r.at DESC) FILTER (WHERE r.usename IS NOT NULL))[1] AS usename,
+			(array_agg(r.datname ORDER BY r.at DESC) FILTER (WHERE r.datname IS NOT NULL))[1] AS datname
+		FROM lifeguard.refusals r
+		WHERE r.at >= statement_timestamp() - interval '1 hour' AND (r.recorded_on = 'standby' OR NOT pg_is_in_recovery())
+		GROUP BY r.cause
+	)
+	SELECT CASE WHEN c.newest >= statement_timestamp() - interval '5 min' THEN 'critical' ELSE 'warning' END, 'refusals',
+		format('%s turned away: %s', lifeguard.report_count(c.attempts::bigint, 'connection attempt was', 'connection attempts were'), CASE c.cause
+			WHEN 'slots' THEN 'all slots were taken'
+			WHEN 'reserved' THEN 'only slots for pg_use_reserved_connections were left'
+			WHEN 'superuser reserved' THEN 'only slots for superusers were left'
+			WHEN 'database limit' THEN 'a database''s limit was reached'
+			WHEN 'role limit' THEN 'a role''s limit was reached'
+			WHEN 'child limit' THEN 'too many were still logging in'
+			ELSE coalesce(c.cause, 'for a reason not known') END),
+		format('In the last hour, the newest at %s: %s.', lifeguard.report_time(c.newest), c.who),
+		CASE c.cause
+			WHEN 'database limit' THEN coalesce(format('ALTER DATABASE %s CONNECTION LIMIT -1; -- or a higher one', lifeguard.report_identifier(c.datname)), 'ALTER DATABASE ... CONNECTION LIMIT')
+			WHEN 'role limit' THEN coalesce(format('ALTER ROLE %s CONNECTION LIMIT -1; -- or a higher one', lifeguard.report_identifier(c.usename)), 'ALTER ROLE ... CONNECTION LIMIT')
+			WHEN 'child limit' THEN 'find out who connects and does not log in: log_connections; a lower authentication_timeout lets go of them sooner'
+			WHEN 'replication' THEN 'ALTER SYSTEM SET max_wal_senders = ...; -- and restart the server'
+			ELSE format('SELECT * FROM lifeguard.saturation_snapshots WHERE at >= %s ORDER BY at DESC, total DESC; -- who held them', lifeguard.report_moment(c.newest - interval '1 minute')) END
+	FROM causes c
+	ORDER BY c.attempts DESC;
+END
+$$;
+COMMENT ON FUNCTION lifeguard.find_refusals() IS
+'Findings: connection attempts turned away in the last hour, by cause.';
+
+-- Programs that connect anew for every piece of work.
+CREATE FUNCTION lifeguard.find_churn()
+RETURNS TABLE (severity text, finding text, what text, why text, remedy text)
+LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN QUERY
+	SELECT 'warning', 'churn',
+		format('%s connects %s times a second, and leaves after %s', coalesce(lifeguard.report_who(s.application_name, NULL, NULL) || coalesce(' from ' || host(s.client_addr), ''), 'all the rest'),
+			round(s.per_second, 1), lifeguard.report_duration(extract(epoch FROM s.average_life))),
+		format('To be ready takes %s, one in a hundred %s or more: %s of each second are spent on that.', lifeguard.report_duration(extract(epoch FROM s.p50)),
+			lifeguard.report_duration(extract(epoch FROM s.p99)), lifeguard.report_duration(s.per_second * extract(epoch FROM s.p50))),
+		'let that program keep its connections in a pool, or put a pooler such as PgBouncer before the server'::text
+	FROM lifeguard.setup_times s
+	WHERE s.per_second >= 5 AND s.ended >= 100 AND s.average_life < interval '10 s'
+	ORDER BY s.per_second DESC
+	LIMIT 3;
+END
+$$;
+COMMENT ON FUNCTION lifeguard.find_churn() IS
+'Findings: programs whose connections live for moments, five or more a second.';
+
+-- Only where slots were short in the last hour: a large pool that nobody minds is no
+-- finding.  pool_advice reads all that is recorded, so it is not asked here.
+CREATE FUNCTION lifeguard.find_pools()
+RETURNS TABLE (severity text, finding text, what text, why text, remedy text)
+LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	since timestamptz := statement_timestamp() - interval '1 hour';
+	here text := CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END;
+	fullest record;
+BEGIN
+	SELECT h.minute, h.used_max, h.usable INTO fullest
+	FROM lifeguard.connection_history h
+	WHERE h.minute >= since AND h.recorded_on = here AND (h.used_max >= 0.9 * h.usable OR h.refusals > 0)
+	ORDER BY h.used_max DESC LIMIT 1;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	RETURN QUERY
+	WITH minutes AS (
+		SELECT u.minute, u.application_name, u.usename, sum(u.held_max) AS held, sum(u.active_max) AS active
+		FROM lifeguard.connection_usage_history u
+		WHERE u.minute >= since AND u.recorded_on = here AND u.application_name IS NOT NULL
+		GROUP BY u.minute, u.application_name, u.usename
+	), pools AS (
+		SELECT m.application_name, m.usename, count(*) AS minutes, max(m.held) AS held, max(m.active) AS active
+		FROM minutes m GROUP BY m.application_name, m.usename
+	)
+	SELECT 'warning', 'oversized pool',
+		format('%s holds %s, and never more than %s worked', lifeguard.report_who(p.application_name, p.usename, NULL),
+			lifeguard.report_count(p.held::bigint, 'connection', 'connections'), p.active),
+		format('In %s of the last hour, in which up to %s of %s usable slots were taken.', lifeguard.report_count(p.minutes, 'minute', 'minutes'),
+			fullest.used_max, fullest.usable),
+		format('SELECT advised, advice FROM lifeguard.pool_advice WHERE application_name = %s AND usename = %s; -- the size that its pool should have',
+			lifeguard.report_literal(p.application_name), lifeguard.report_literal(p.usename))
+	FROM pools p
+	WHERE p.minutes >= 10 AND p.held >= 0.1 * fullest.usable AND p.held >= 4 AND p.active <= 0.5 * p.held
+	ORDER BY p.held - p.active DESC
+	LIMIT 3;
+END
+$$;
+COMMENT ON FUNCTION lifeguard.find_pools() IS
+'Findings: programs that held twice the connections they used, in an hour in which slots were short.';
+
+-- Locks and slots have findings of their own.
+CREATE FUNCTION lifeguard.find_bottlenecks()
+RETURNS TABLE (severity text, finding text, what text, why text, remedy text)
+LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN QUERY
+	SELECT CASE b.component WHEN 'client-side pool' THEN 'notice' ELSE 'warning' END,
+		CASE b.component WHEN 'client-side pool' THEN 'client-side pool' ELSE 'bottleneck' END,
+		CASE b.component WHEN 'client-side pool' THEN format('the pool of %s is as busy as it is large', lifeguard.report_who(b.what, NULL, NULL))
+			ELSE format('%s: %s', b.component, lifeguard.report_line(b.what, 130)) END,
+		lifeguard.report_line(b.figures, 500), b.advice
+	FROM lifeguard.bottleneck b
+	WHERE b.component NOT IN ('locks', 'slots')
+	LIMIT 3;
+END
+$$;
+COMMENT ON FUNCTION lifeguard.find_bottlenecks() IS
+'Findings: what is saturated in the last minute besides locks and slots, and pools that may be the queue themselves.';
+
 -- Many sessions that each run the same statement for a second or longer, and wait
 -- neither for a lock, which is a blocker's doing, nor for their client.
 CREATE FUNCTION lifeguard.find_stampedes()
@@ -423,8 +543,12 @@ SELECT f.severity, f.finding, f.what, f.why, f.remedy
 FROM (
 	SELECT 1 AS place, b.* FROM lifeguard.find_blockers() b
 	UNION ALL SELECT 2, c.* FROM lifeguard.find_full() c
+	UNION ALL SELECT 3, r.* FROM lifeguard.find_refusals() r
 	UNION ALL SELECT 4, s.* FROM lifeguard.find_stampedes() s
 	UNION ALL SELECT 5, i.* FROM lifeguard.find_idle_transactions() i
+	UNION ALL SELECT 6, k.* FROM lifeguard.find_bottlenecks() k
+	UNION ALL SELECT 7, h.* FROM lifeguard.find_churn() h
+	UNION ALL SELECT 7, z.* FROM lifeguard.find_pools() z
 	UNION ALL SELECT 8, n.* FROM lifeguard.find_contention() n
 	UNION ALL SELECT 9, p.* FROM lifeguard.find_policies() p
 	UNION ALL SELECT 10, t.* FROM lifeguard.find_timeouts() t
@@ -441,6 +565,7 @@ COMMENT ON COLUMN lifeguard.findings.remedy IS 'The statement or setting that me
 
 GRANT EXECUTE ON FUNCTION lifeguard.finding_end_session(integer, timestamptz, text),
 	lifeguard.find_blockers(), lifeguard.find_idle_transactions(), lifeguard.find_full(),
+	lifeguard.find_refusals(), lifeguard.find_churn(), lifeguard.find_pools(), lifeguard.find_bottlenecks(),
 	lifeguard.find_stampedes(), lifeguard.find_contention(), lifeguard.finding_timeout_is_zero(text, name),
 	lifeguard.find_timeouts(), lifeguard.find_policies(), lifeguard.find_own_troubles()
 	TO PUBLIC;
