@@ -247,7 +247,7 @@ lg_drop($session);
 # a breaker: whoever is ended, no fewer wait
 ok(lg_define($session, pile => { min_blocked => 1, min_duration => '300 ms' }), 'a policy');
 my $stays = LgSession->new($node, parameters => { application_name => 'stays' });
-$stays->query('BEGIN; SELECT pg_advisory_lock(0)');
+$stays->query('BEGIN; SELECT pg_advisory_xact_lock(0)');
 my @pile = map { LgSession->new($node, user => 'web', parameters => { application_name => 'pile' }) } 1 .. 6;
 my @behind = map { web() } 1 .. 6;
 my @later = map { web() } 1 .. 8;
