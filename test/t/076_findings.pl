@@ -77,6 +77,9 @@ ok(lg_passes($strange, 2), 'passes on another server');
 ok(comes($strange, 'keeper'), 'its home database has no extension');
 like(column($strange, 'keeper', 'what'), qr/^policies are not read, or histories not written: .*postgres/, 'which one, and what that means');
 is(found($strange, 'gap'), '', 'no gap yet');
+my @copies = map { LgSession->new($odd) } 1 .. 8;
+$copies[0]->query('CREATE TABLE inbox (line text)');
+$_->send('COPY inbox FROM STDIN') foreach @copies;
 my $frozen = lg_status($strange, 'collector_pid');
 kill STOP => $frozen;
 
@@ -94,6 +97,14 @@ lg_configure($session,
 	'pg_lifeguard.sample_interval' => '100ms', 'pg_lifeguard.fast_interval' => '50ms',
 	'pg_lifeguard.min_episode' => '200ms', 'compute_query_id' => 'on');
 ok($session->poll("SELECT current_interval <= '0.1 s' FROM lifeguard.status"), 'quicker now');
+
+# what was recorded of two pools, before anybody ran short of slots
+$session->query(<<'END');
+INSERT INTO lifeguard.connection_usage_entries (boot, number, usesysid, minute, datname, usename, application_name, held, held_max, active, active_max, idle, samples, recorded_on)
+SELECT '2000-01-01', n * 2 + k, 'clerk'::regrole, now() - n * interval '1 min', 'postgres', 'clerk', CASE k WHEN 0 THEN 'reporter' ELSE 'worker' END,
+	20, 20, 2, CASE k WHEN 0 THEN 3 ELSE 15 END, 18, 12, 'primary'
+FROM generate_series(1, 12) n, generate_series(0, 1) k
+END
 
 sub web { return LgSession->new($node, user => 'web', parameters => { application_name => 'shop' }); }
 
@@ -206,6 +217,7 @@ ok(goes($session, 'stampede'), 'the stampede is over');
 # --- full: 37 slots are for any role
 my @crowd;
 ok($session->poll('SELECT used <= 3 FROM lifeguard.connections'), 'few are here');
+is(found($session, 'oversized pool') . found($session, 'refusals'), '', 'nobody ran short of slots so far');
 my $usable = $session->query('SELECT usable FROM lifeguard.connections');
 sub crowd_to
 {
@@ -225,8 +237,21 @@ $remedy = column($session, 'connections', 'remedy');
 $session->query($remedy =~ s/; --.*//r);
 is($session->query('SELECT target, connections_above, applications FROM lifeguard.policy'), q(idle|0.9|{"poo\\\\%l'"}), 'the remedy is a policy for those');
 lg_drop($session);
+like(LgSession->new($node, user => 'clerk', parameters => { application_name => 'late' }, refused_ok => 1)->{refused}{message}, qr/^remaining connection slots are reserved/, 'the next is refused');
+ok(comes($session, 'refusals'), 'a refusal');
+is(found($session, 'refusals'), 'critical|1 connection attempt was turned away: only slots for superusers were left', 'for which reason');
+like(column($session, 'refusals', 'why'), qr/: late as clerk in postgres\.$/, 'of whom');
+like($session->query(column($session, 'refusals', 'remedy')), qr/poo%l'/, 'who held the slots then');
 dismiss($session, splice @crowd);
 is(found($session, 'connections'), '', 'no more');
+$session->query('ALTER ROLE clerk CONNECTION LIMIT 0');
+LgSession->new($node, user => 'clerk', refused_ok => 1)->close for 1 .. 2;
+ok(comes($session, 'refusals', 2), 'refusals of another kind');
+like(found($session, 'refusals'), qr/^critical\|2 connection attempts were turned away: a role's limit was reached$/m, 'which');
+$session->query($session->query("SELECT remedy FROM lifeguard.findings WHERE finding = 'refusals' AND what LIKE '2 %'"));
+ok(!LgSession->new($node, user => 'clerk')->{refused}, 'the remedy mends it');
+is(found($session, 'oversized pool'), 'warning|reporter as clerk holds 20 connections, and never more than 3 worked', 'where slots are short, an oversized pool');
+is($session->query(column($session, 'oversized pool', 'remedy') =~ s/advised, advice/count(*)/r), 1, 'what pool_advice says of it');
 
 # --- policies that left harm alone
 lg_configure($session, 'pg_lifeguard.protected_applications' => 'payroll');
@@ -242,6 +267,19 @@ is(found($session, 'over limit'), 'warning|policy few left 1 session as they wer
 $session->query(column($session, 'over limit', 'remedy'));
 is($session->query("SELECT max_per_pass, max_per_minute FROM lifeguard.policy WHERE name = 'few'"), '0|21', 'the remedy');
 dismiss($session, @left);
+lg_drop($session);
+
+# without its owner's rights
+ok(lg_define($session, foreign => {}), 'a policy');
+my $published = $session->query('SELECT published_at FROM lifeguard.policy_status');
+$session->query("UPDATE lifeguard.policy SET owner = 'web'");
+ok($session->poll("SELECT published_at > '$published' FROM lifeguard.policy_status"), 'of somebody else');
+is(found($session, 'not permitted'), '', 'nobody to act on');
+my $not_mine = LgSession->new($node, user => 'clerk', parameters => { application_name => 'foreign' });
+$not_mine->query('BEGIN');
+ok(comes($session, 'not permitted'), 'a policy that may not');
+is(found($session, 'not permitted'), 'warning|policy foreign left 1 session as they were: not permitted', 'which');
+dismiss($session, $not_mine);
 lg_drop($session);
 
 # a breaker: whoever is ended, no fewer wait
@@ -283,6 +321,14 @@ $session->query(column($session, 'timeout', 'remedy'));
 ok(goes($session, 'timeout'), 'the remedy mends it');
 dismiss($session, $writer, $ddl, @queue);
 
+# --- connections that live for moments
+is(found($session, 'churn'), '', 'no churn');
+$session->query('SELECT lifeguard.reset()');
+LgSession->new($node, user => 'clerk', parameters => { application_name => 'cgi' })->close for 1 .. 120;
+ok(comes($session, 'churn'), 'churn');
+like(found($session, 'churn'), qr/^warning\|cgi connects \d+\.\d times a second, and leaves after \S+ m?s$/, 'whose');
+like(column($session, 'churn', 'why'), qr/^To be ready takes \S+ ms, one in a hundred \S+ m?s or more: \S+ m?s of each second/, 'what it costs');
+
 # --- ourselves: a collector that ended
 is(found($session, 'gap'), '', 'no gap');
 my $pid = lg_status($session, 'collector_pid');
@@ -298,6 +344,11 @@ is(found($session, 'collector'), 'warning|pg_lifeguard.sample_interval is 0: pas
 $session->query($_) foreach split /; /, column($session, 'collector', 'remedy') =~ s/;$//r;
 ok(goes($session, 'collector'), 'the remedy mends it');
 lg_drop($session);
+
+is(found($session, 'version'), '', 'library and catalog fit');
+my $version = $session->query("UPDATE pg_extension e SET extversion = '0.1' FROM pg_extension o WHERE o.oid = e.oid AND e.extname = 'pg_lifeguard' RETURNING o.extversion");
+is(found($session, 'version'), "warning|library $version meets catalog 0.1", 'then they do not');
+$session->query("UPDATE pg_extension SET extversion = '$version' WHERE extname = 'pg_lifeguard'");
 
 # --- on a standby
 $node->backup('copy');
@@ -319,6 +370,9 @@ kill CONT => $frozen;
 ok(comes($strange, 'gap'), 'a gap');
 like(found($strange, 'gap'), qr/^warning\|the collector came more than 5 s late at 20/, 'of which kind');
 ok(goes($strange, 'collector'), 'it goes on');
+ok($strange->poll("SELECT count(*) FROM lifeguard.findings WHERE finding = 'bottleneck' AND what LIKE 'clients: %'", 1), 'clients that send nothing are a bottleneck');
+like($strange->query("SELECT why FROM lifeguard.findings WHERE what LIKE 'clients: %'"), qr/^\d\.\d sessions on average waited, in the middle of a statement/, 'with figures');
+dismiss($strange, @copies);
 is(found($strange, 'cut off'), '', 'nothing is lost');
 my $idler = LgSession->new($odd);
 for (1 .. 40)
@@ -331,12 +385,48 @@ for (1 .. 40)
 like(found($strange, 'cut off'), qr/^warning\|what was to be remembered did not fit into memory$/, 'then it is');
 is(column($strange, 'cut off', 'remedy'), 'ALTER SYSTEM SET pg_lifeguard.max_episodes = 128; -- or max_ledger; then restart the server', 'the remedy');
 
+# --- the clock is moved
+$_->close foreach ($session, $strange);
+$node->stop;
+SKIP:
+{
+	my ($library) = grep { -e } glob '/usr/lib/*/faketime/libfaketime.so.1 /usr/lib/faketime/libfaketime.so.1';
+	skip 'faketime is not installed', 1 unless $library;
+
+	my $offset_file = PostgreSQL::Test::Utils::tempdir . '/offset';
+	append_to_file($offset_file, "+0\n");
+	{
+		local $ENV{LD_PRELOAD} = $library;
+		local $ENV{FAKETIME_TIMESTAMP_FILE} = $offset_file;
+		local $ENV{FAKETIME_NO_CACHE} = 1;
+		local $ENV{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
+		local $ENV{DONT_FAKE_MONOTONIC} = 1;
+		local $ENV{NO_FAKE_STAT} = 1;
+		$node->start;
+	}
+	$session = LgSession->new($node);
+	# up to 15 the postmaster first starts it unfaked; see 005_clock.pl
+	my $unfaked = lg_status($session, 'collector_pid');
+	$session->query("SELECT pg_terminate_backend($unfaked)");
+	ok(lg_collector_again($session, $unfaked), 'a collector by another clock');
+	ok(lg_passes($session, 2), 'passes');
+	is(found($session, 'clock'), '', 'it goes evenly');
+	append_to_file("$offset_file.new", "+60\n");
+	rename "$offset_file.new", $offset_file;
+	ok(comes($session, 'clock'), 'it is moved');
+	like(found($session, 'clock'), qr/^notice\|the clock was moved at 20/, 'when');
+	$session->close;
+	$node->stop;
+}
+
 # --- not preloaded: what is live is found all the same
-my $plain = lg_server('plain', preload => '');
-my $lone = LgSession->new($plain);
+$odd->adjust_conf('postgresql.conf', $_, undef) foreach qw(pg_lifeguard.sample_interval pg_lifeguard.min_episode pg_lifeguard.max_episodes);
+$odd->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
+$odd->restart;
+my $lone = LgSession->new($odd, dbname => 'shop');
 is(found($lone, 'not loaded'), 'warning|pg_lifeguard is not loaded: no policy acts and nothing is remembered', 'not loaded');
 is($lone->query('SELECT count(*) FROM lifeguard.findings'), 1, 'and nothing else');
-my ($owner, $waiter) = map { LgSession->new($plain) } 1 .. 2;
+my ($owner, $waiter) = map { LgSession->new($odd) } 1 .. 2;
 $owner->query('BEGIN; SELECT pg_advisory_xact_lock(1)');
 $waiter->send('SELECT pg_advisory_xact_lock(1)');
 ok(comes($lone, 'blocker'), 'a blocker');
@@ -347,11 +437,8 @@ $waiter->answer;
 ok(goes($lone, 'blocker'), 'mends it');
 is(lg_view_errors($lone), '', 'every view answers');
 
-$_->close foreach ($session, $strange, $lone);
-foreach my $server ($node, $odd, $plain)
-{
-	$server->stop;
-	is(lg_log_complaints($server), '', $server->name . ': nothing bad in the log');
-}
+$lone->close;
+$odd->stop;
+is(lg_log_complaints($_), '', $_->name . ': nothing bad in the log') foreach ($node, $odd);
 
 done_testing();
