@@ -321,6 +321,11 @@ $session->query(column($session, 'timeout', 'remedy'));
 ok(goes($session, 'timeout'), 'the remedy mends it');
 dismiss($session, $writer, $ddl, @queue);
 
+$clerk = LgSession->new($node, user => 'clerk');
+is($clerk->error_of('SELECT f::text FROM lifeguard.findings f'), undef, 'a role without rights may look at all of it');
+is($clerk->query("SELECT count(*) > 0 FROM lifeguard.findings WHERE finding = 'contention'"), 't', 'and sees what it may');
+dismiss($session, $clerk);
+
 # --- connections that live for moments
 is(found($session, 'churn'), '', 'no churn');
 $session->query('SELECT lifeguard.reset()');
