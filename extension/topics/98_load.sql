@@ -177,12 +177,12 @@ WITH slots AS MATERIALIZED (
 	SELECT c.*, c.idle + c.idle_in_transaction + c.idle_in_transaction_aborted AS idle_somehow,
 		(SELECT COALESCE(sum(h.refusals), 0) FROM lifeguard.read_connection_history() h
 			WHERE h.minute >= date_trunc('minute', clock_timestamp()) - interval '1 minute'
-				AND h.minute <= clock_timestamp()) AS refusals
+				AND h.minute <= clock_timestamp()) AS turned_away
 	FROM lifeguard.connections c
 )
 SELECT 'slots', 'max_connections', l.active, NULL::numeric,
 	format('%s of %s usable slots are taken (active %s, idle %s, idle in a transaction %s), %s connection attempts were turned away since %s.',
-		s.used, s.usable, s.active, s.idle, s.idle_in_transaction + s.idle_in_transaction_aborted, s.refusals,
+		s.used, s.usable, s.active, s.idle, s.idle_in_transaction + s.idle_in_transaction_aborted, s.turned_away,
 		to_char(date_trunc('minute', clock_timestamp()) - interval '1 minute', 'HH24:MI'))
 		|| COALESCE(format(' Most are held by the application "%s" of role "%s": %s, %s of them idle.',
 			u.application_name, u.usename, u.used, u.idle), ''),
@@ -194,7 +194,7 @@ FROM slots s
 	LEFT JOIN (SELECT sum(l.average_active) AS active FROM lifeguard.read_load(60) l) l ON true
 	LEFT JOIN LATERAL (SELECT g.application_name, g.usename, g.used, g.idle FROM lifeguard.connection_usage g
 		ORDER BY g.used DESC, g.idle DESC LIMIT 1) u ON true
-WHERE s.used_share >= 0.95 OR s.refusals > 0
+WHERE s.used_share >= 0.95 OR s.turned_away > 0
 $$;
 COMMENT ON FUNCTION lifeguard.saturated_slots() IS
 'Whether connection slots run out; the row of the view bottleneck that says so.';

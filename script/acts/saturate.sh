@@ -73,7 +73,8 @@ saturate_park() {
 # The step load
 # ---------------------------------------------------------------------------
 
-# visitors RUN: all four steps; step_from and step_to are when each began and ended
+# visitors RUN CMD: all four steps, and CMD STEP SECOND in each second; step_from and
+# step_to are when each step began and ended
 visitors() {
 	local i before=0 left=0 second
 	step_from=()
@@ -88,7 +89,7 @@ visitors() {
 		for ((second = 0; second < crowd_lasts[i]; second++)); do
 			nap 1
 			visitors_line "$1" "${crowd_steps[i]}"
-			[ "$second" != 5 ] || "$2"
+			"$2" "$i" "$second"
 		done
 		step_to[i]=$EPOCHREALTIME
 	done
@@ -151,25 +152,63 @@ visitors_table() {
 
 saturate_without() {
 	step "The sale begins: 50 visitors, then 100, 200, 300. Each comes every 3 s, and stays for 0.75 s."
+	slots_named=
 	visitors 1 saturate_look
 	step "What they met, by their own count:"
 	visitors_table 1
 	tell "(attempts refused with SQLSTATE 53300; who is refused tries again 250 ms later)"
 	check "attempts refused while 50 and 100 came" $(($(met 1 0 refused) + $(met 1 1 refused))) 0
-	check "and while 300 came: more than 100" "$(number "$(met 1 3 refused)" ">=" 100)" yes
+	check "slots named while 50 and 100 came" "${slots_named:-no}" no
+	check "attempts refused while 300 came: more than 100" "$(number "$(met 1 3 refused)" ">=" 100)" yes
 	check "the trouble was real: p99 to get in above 2 s" "$(number "$(waited 1 3)" ">=" 2000)" yes
 	check "parked connections, none of which anybody has touched" $((all_parked - $(count_ended))) "$all_parked"
 	check "visitors that failed otherwise" "$(met_in_all 1 failed)" 0
 }
 
+# saturate_look STEP SECOND: at the end of a step, or in the middle of the last
 saturate_look() {
-	tell "She logs in through a reserved slot: who has them?"
-	show -c "SELECT used, usable, used_share, high_water FROM lifeguard.connections"
+	local names
+	if [ "$1" -lt 3 ]; then
+		[ $(($2 + 1)) = "${crowd_lasts[$1]}" ] || return 0
+		names=$(ask "SELECT string_agg(component, ', ') FROM lifeguard.bottleneck")
+		printf '       What gives way, as lifeguard.bottleneck says: %s\n' "${names:-nothing}"
+		[ "$1" = 2 ] || slots_named+=$(printf '%s\n' "$names" | grep -o slots || true)
+		return 0
+	fi
+	[ "$2" = 5 ] || return 0
+	step "She logs in through a reserved slot. What gives way?   TABLE lifeguard.bottleneck (some columns)"
+	tell "$(ask "SELECT concat_ws(E'\n', component || ' (' || what || ')', figures, advice) FROM lifeguard.bottleneck LIMIT 1")"
+	check "what it names first" "$(ask "SELECT component FROM lifeguard.bottleneck LIMIT 1")" slots
+	step "Who has them?   TABLE lifeguard.connection_usage (some columns)"
 	show -c "SELECT application_name, used, active, idle, date_trunc('second', oldest) AS oldest
 				FROM lifeguard.connection_usage WHERE usename = 'shop'"
 }
 
-saturate_story() { :; }
+# The server has no count of those it turns away; each of them tells us.
+saturate_story() {
+	local refused
+	refused=$(met_in_all 1 refused)
+	wait_until 10 has_counted "$refused" || true
+	step "Who was turned away, and why?   TABLE lifeguard.refusal_counts; lifeguard.refusals by client"
+	show -c "SELECT cause, refusals, last_at::time(3) AS last_at FROM lifeguard.refusal_counts WHERE refusals > 0"
+	show -c "SELECT usename, datname, application_name, sum(attempts) AS attempts, min(at)::time(3) AS first,
+				max(at)::time(3) AS last FROM lifeguard.refusals GROUP BY 1, 2, 3 ORDER BY 4 DESC"
+	check "attempts refused: the server's count, and the visitors'" \
+		"$(ask "SELECT refusals FROM lifeguard.connections")" "$refused"
+	check "the same from one row each" "$(ask "SELECT sum(attempts) FROM lifeguard.refusals")" "$refused"
+
+	step "And who had the slots when that began?   TABLE lifeguard.saturation_snapshots"
+	show -c "SELECT at::time(3) AS at, used, application_name, total, active, idle, date_trunc('second', oldest_idle) AS oldest_idle
+				FROM lifeguard.saturation_snapshots WHERE reason = 'refusal'
+				AND at = (SELECT min(at) FROM lifeguard.saturation_snapshots WHERE reason = 'refusal') ORDER BY total DESC"
+	check "snapshots whose rows do not add up to the slots taken" "$(ask "SELECT count(*) FROM (SELECT FROM lifeguard.saturation_snapshots
+		GROUP BY at, reason, used HAVING sum(total) <> used) x")" 0
+	check "idle in that moment, of the three programs" "$(ask "SELECT sum(idle) FROM lifeguard.saturation_snapshots
+		WHERE reason = 'refusal' AND application_name <> 'shop-web'
+		AND at = (SELECT min(at) FROM lifeguard.saturation_snapshots WHERE reason = 'refusal')")" "$all_parked"
+}
+
+has_counted() { [ "$(ask "SELECT sum(attempts) FROM lifeguard.refusals")" = "$1" ]; }
 
 # ---------------------------------------------------------------------------
 # With the recommended one
@@ -184,6 +223,8 @@ saturate_arm() {
 	run "SELECT lifeguard.alter_policy('$making_room', min_duration => '10 s', action => 'terminate');"
 	show -x -c "SELECT name, target, min_duration, connections_above, connections_until, keep, action, victim_order,
 				max_per_pass, max_per_minute FROM lifeguard.policy WHERE name = '$making_room'"
+	tell "SELECT lifeguard.reset();   -- the highest count and the refusals of so far"
+	ask "SELECT lifeguard.reset()" >/dev/null || give_up "that failed"
 	wait_until 10 is_armed || give_up "the policy is not in force"
 	check "settings of pg_lifeguard that are not the default" "$(ask "SELECT string_agg(name, ' ')
 		FROM pg_settings WHERE name LIKE 'pg\\_lifeguard.%' AND source <> 'default'")" pg_lifeguard.database
@@ -203,6 +244,10 @@ saturate_with() {
 
 saturate_words() {
 	local ended
+	step "Who had the slots when it acted first?   TABLE lifeguard.saturation_snapshots, the highest of this time"
+	show -c "SELECT at::time(3) AS at, used, application_name, total, active, idle, date_trunc('second', oldest_idle) AS oldest_idle
+				FROM lifeguard.saturation_snapshots WHERE at = (SELECT max(at) FROM lifeguard.saturation_snapshots
+					WHERE reason = 'high water') ORDER BY total DESC"
 	step "Whom did it end? By the ledger:"
 	show -c "SELECT application_name, count(*) AS ended, min(at)::time(3) AS first, max(at)::time(3) AS last,
 				min(state_age)::interval(0) AS idle_least, string_agg(DISTINCT regexp_replace(outcome, ' in .*', ''), ', ') AS outcome
@@ -236,6 +281,8 @@ saturate_result() {
 		awk -v mark="$mark" '$2 == "refused" && $1 > mark + 1 { n++ } END { print n + 0 }')" 0
 	check "visitors who came later than that and had to wait for 1 s to get in" "$(cat "$cluster/log/visitors.2".* |
 		awk -v mark="$mark" '($2 == "served" && $3 > mark + 1 || $2 == "outside") && $4 > 1000 { n++ } END { print n + 0 }')" 0
+	check "attempts refused this time: the server's count, and the visitors'" \
+		"$(ask "SELECT refusals FROM lifeguard.connections")" "$(met_in_all 2 refused)"
 	check "visitors whose session was ended, or who failed otherwise" "$(met_in_all 2 failed)" 0
 	check "sessions ended: the ledger, and the clients" \
 		"$(ask "SELECT count(*) FROM lifeguard.ledger WHERE policy = '$making_room' AND outcome LIKE 'terminated in %'")" "$ended"
