@@ -12,29 +12,12 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
-#include "utils/hsearch.h"
-
 #include "choose.h"
+#include "kinds.h"
 #include "pending.h"
 #include "sessions.h"
 #include "settings.h"
 #include "shared.h"
-
-/* Sessions that keep counts as one kind. */
-typedef struct KindKey
-{
-	Oid databaseid;
-	Oid userid;
-	char application_name[NAMEDATALEN];
-	SockAddr client_addr; /* without its port */
-} KindKey;
-
-typedef struct Kind
-{
-	KindKey key;
-	int left; /* idle ones, less those chosen */
-} Kind;
 
 /* Those who are hit first, in their policy's order. */
 static int
@@ -59,72 +42,23 @@ compare_candidates(const void *left, const void *right)
 	return policy->victim_order == LG_ORDER_YOUNGEST ? -later : later;
 }
 
-static KindKey
-kind_of(const LgSession *session, const char *application_name, const SockAddr *client_addr)
-{
-	KindKey key;
-
-	memset(&key, 0, sizeof(key));
-	key.databaseid = session->databaseid;
-	key.userid = session->userid;
-	strlcpy(key.application_name, application_name, NAMEDATALEN);
-	if (client_addr->addr.ss_family == AF_INET || client_addr->addr.ss_family == AF_INET6)
-	{
-		memcpy(&key.client_addr, client_addr, sizeof(SockAddr));
-		if (client_addr->addr.ss_family == AF_INET)
-			((struct sockaddr_in *) &key.client_addr.addr)->sin_port = 0;
-		else
-			((struct sockaddr_in6 *) &key.client_addr.addr)->sin6_port = 0;
-	}
-	return key;
-}
-
-/* How many idle sessions there are of each kind, young ones included, dying ones not. */
-static HTAB *
-count_kinds(void)
-{
-	HASHCTL ctl = {
-		.keysize = sizeof(KindKey), .entrysize = sizeof(Kind), .hcxt = CurrentMemoryContext};
-	HTAB *kinds =
-		hash_create("pg_lifeguard kinds", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	LgSessionScan scan = {0, 0};
-	LgSession session;
-	LgSessionTexts texts;
-
-	lg_sessions_init_texts(&texts, false);
-	while (lg_sessions_next(&scan, &session))
-	{
-		KindKey key;
-		Kind *kind;
-		bool found;
-
-		CHECK_FOR_INTERRUPTS();
-		if (session.state != STATE_IDLE || lg_pending_ends(&session) ||
-			!lg_sessions_read_texts(&session, &texts))
-			continue;
-		key = kind_of(&session, texts.application_name, &texts.client_addr);
-		kind = hash_search(kinds, &key, HASH_ENTER, &found);
-		kind->left = found ? kind->left + 1 : 1;
-	}
-	return kinds;
-}
-
 /* Leave alone the last of each kind: those who would have come last. */
 static void
 spare_kept(LgCandidate *hits, int n)
 {
-	HTAB *kinds = count_kinds();
+	HTAB *kinds = lg_kinds_count(STATE_IDLE, false); /* young ones, too */
 
 	for (int i = 0; i < n; i++)
 	{
 		LgCandidate *hit = &hits[i];
-		KindKey key = kind_of(hit->session, hit->facts.application_name, hit->facts.client_addr);
-		Kind *kind = hash_search(kinds, &key, HASH_FIND, NULL);
+		LgKindKey key =
+			lg_kinds_key(hit->session, hit->facts.application_name, hit->facts.client_addr);
+		LgKind *kind = lg_kinds_find(kinds, &key);
 
-		if (kind == NULL || kind->left <= hit->local->policy.keep)
+		if (kind == NULL || kind->count <= hit->local->policy.keep)
 			hit->why = LG_WHY_KEPT;
 		else
-			kind->left--;
+			kind->count--;
 	}
 }
 

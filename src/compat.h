@@ -173,4 +173,11 @@
 #endif
 #define LG_FASTPATH_MASK(proc, i) ((LOCKMASK) (LG_FASTPATH_BITS(proc, i) << AccessShareLock))
 
+/* 16: whoever may see a row again says for which relations */
+#if PG_VERSION_NUM >= 160000
+#define lg_epq_init(epq, estate) EvalPlanQualInit(epq, estate, NULL, NIL, -1, NIL)
+#else
+#define lg_epq_init(epq, estate) EvalPlanQualInit(epq, estate, NULL, NIL, -1)
+#endif
+
 #endif /* LG_COMPAT_H */

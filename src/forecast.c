@@ -17,7 +17,7 @@
 #define LEAST_POINTS 10
 #define LEAST_SPAN 0.5	/* of the window */
 #define LEAST_FIT 0.8	/* of the variance */
-#define STILL_RISES 0.3 /* of the slope: so much in the last quarter */
+#define STILL_RISES 0.3 /* of the slope: so much in the last sixth */
 
 /* The average of what was seen from so many seconds ago until so many; false if nothing was. */
 static bool
@@ -38,17 +38,17 @@ average(const LgForecastPoint *points, int n, double from, double until, double 
 	return count > 0;
 }
 
-/* Was the last quarter of that span above the one before it, as the slope demands? */
+/* Was the last sixth of that span above the one before it, as the slope demands? */
 static bool
 still_rises(const LgForecastPoint *points, int n, double newest, double span, double slope)
 {
-	double quarter = span / 4;
+	double sixth = span / 6;
 	double last;
 	double before;
 
-	return average(points, n, newest + quarter, newest - 1, &last) &&
-		   average(points, n, newest + 2 * quarter, newest + quarter, &before) &&
-		   last - before >= STILL_RISES * slope * quarter;
+	return average(points, n, newest + sixth, newest - 1, &last) &&
+		   average(points, n, newest + 2 * sixth, newest + sixth, &before) &&
+		   last - before >= STILL_RISES * slope * sixth;
 }
 
 /*

@@ -16,118 +16,115 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_proc.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "members.h"
 
+#define OUR_NAME "pg_lifeguard"
 #define OUR_SCHEMA "lifeguard"
 
-/* Run a query about catalogs, planned once for as long as the process lives. */
+/* Refuse a catalog of another version than the library. */
 static void
-ask(SPIPlanPtr *plan, const char *query, int n, Oid *types, Datum *values)
+check_version(Relation extensions, HeapTuple tuple)
 {
-	if (*plan == NULL)
-	{
-		SPIPlanPtr prepared = SPI_prepare(query, n, types);
-
-		if (prepared == NULL || SPI_keepplan(prepared) != 0)
-			elog(ERROR, "could not prepare to read catalogs");
-		*plan = prepared;
-	}
-	if (SPI_execute_plan(*plan, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read catalogs");
-}
-
-/*
- * The extension's OID in this database, or InvalidOid if it is not there.
- * Raises an error if its catalog is of another version than the library.  Needs
- * SPI and a snapshot.
- */
-Oid
-lg_members_find_extension(void)
-{
-	static SPIPlanPtr plan = NULL;
 	bool isnull;
-	char *version;
+	Datum value =
+		heap_getattr(tuple, Anum_pg_extension_extversion, RelationGetDescr(extensions), &isnull);
+	char *version = isnull ? "" : TextDatumGetCString(value);
 
-	ask(&plan,
-		"SELECT e.oid, e.extversion FROM pg_catalog.pg_extension e "
-		"WHERE e.extname = 'pg_lifeguard'",
-		0, NULL, NULL);
-	if (SPI_processed == 0)
-		return InvalidOid;
-
-	version = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
 	if (strcmp(version, LG_VERSION) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("library %s of pg_lifeguard meets catalog %s", LG_VERSION, version)));
-	return DatumGetObjectId(
-		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+}
+
+/*
+ * The extension's OID in this database, or InvalidOid if it is not there.
+ * Raises an error if its catalog is of another version than the library.  Needs a
+ * transaction.
+ */
+Oid
+lg_members_find_extension(void)
+{
+	Relation extensions = table_open(ExtensionRelationId, AccessShareLock);
+	Oid extension = InvalidOid;
+	SysScanDesc scan;
+	ScanKeyData key;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum(OUR_NAME));
+	scan = systable_beginscan(extensions, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		check_version(extensions, tuple);
+		extension = ((Form_pg_extension) GETSTRUCT(tuple))->oid;
+	}
+	systable_endscan(scan);
+	table_close(extensions, AccessShareLock);
+	return extension;
+}
+
+static bool
+takes_part_in_inheritance(Oid table)
+{
+	return has_superclass(table) || find_inheritance_children(table, NoLock) != NIL;
+}
+
+/* A foreign key counts as a trigger: its actions run other code. */
+static bool
+has_foreign_trigger(Oid extension, const TriggerDesc *triggers)
+{
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (trigger->tgisinternal ||
+			getExtensionOfObject(ProcedureRelationId, trigger->tgfoid) != extension)
+			return true;
+	}
+	return false;
 }
 
 /*
  * What is wrong with the table, as a phrase that follows its name; NULL when
- * nothing is.  Reading fires no trigger.  A foreign key counts as a trigger: its actions run other code.
+ * nothing is.  Reading fires no trigger.
  */
-static char *
-find_fault(Oid extension, Oid table, bool for_writing)
+static const char *
+find_fault(Oid extension, Relation table, bool for_writing)
 {
-	static const char *const query =
-		"SELECT CASE"
-		" WHEN c.relkind <> 'r' OR c.relpersistence <> 'p' THEN 'is not an ordinary table'"
-		" WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_depend d"
-		"  WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-		"   AND d.objid = c.oid AND d.objsubid = 0"
-		"   AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass"
-		"   AND d.refobjid = $1 AND d.deptype = 'e')"
-		"  THEN 'does not belong to the extension'"
-		" WHEN c.relrowsecurity OR c.relforcerowsecurity THEN 'has row-level security'"
-		" WHEN EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)"
-		"  THEN 'has a rule'"
-		" WHEN EXISTS (SELECT FROM pg_catalog.pg_inherits i"
-		"  WHERE i.inhrelid = c.oid OR i.inhparent = c.oid) THEN 'takes part in inheritance'"
-		" WHEN $3 AND EXISTS (SELECT FROM pg_catalog.pg_trigger t"
-		"  WHERE t.tgrelid = c.oid"
-		"   AND (t.tgisinternal OR NOT EXISTS (SELECT FROM pg_catalog.pg_depend d"
-		"    WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = t.tgfoid"
-		"     AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass"
-		"     AND d.refobjid = $1 AND d.deptype = 'e')))"
-		"  THEN 'has a trigger or a foreign key that does not belong to the extension'"
-		" END "
-		"FROM pg_catalog.pg_class c WHERE c.oid = $2";
-	static SPIPlanPtr plan = NULL;
-	Oid types[] = {OIDOID, OIDOID, BOOLOID};
-	Datum values[] = {ObjectIdGetDatum(extension), ObjectIdGetDatum(table),
-					  BoolGetDatum(for_writing)};
+	Form_pg_class form = table->rd_rel;
 
-	ask(&plan, query, lengthof(types), types, values);
-	if (SPI_processed != 1)
-		elog(ERROR, "could not examine the table");
-	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-}
-
-static Oid
-owner_of(Oid table)
-{
-	static SPIPlanPtr plan = NULL;
-	Oid types[] = {OIDOID};
-	Datum values[] = {ObjectIdGetDatum(table)};
-	bool isnull;
-
-	ask(&plan, "SELECT c.relowner FROM pg_catalog.pg_class c WHERE c.oid = $1", lengthof(types),
-		types, values);
-	if (SPI_processed != 1)
-		elog(ERROR, "could not find the owner of the table");
-	return DatumGetObjectId(
-		SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	if (form->relkind != RELKIND_RELATION || form->relpersistence != RELPERSISTENCE_PERMANENT)
+		return "is not an ordinary table";
+	if (getExtensionOfObject(RelationRelationId, RelationGetRelid(table)) != extension)
+		return "does not belong to the extension";
+	if (form->relrowsecurity || form->relforcerowsecurity)
+		return "has row-level security";
+	if (table->rd_rules != NULL)
+		return "has a rule";
+	if (takes_part_in_inheritance(RelationGetRelid(table)))
+		return "takes part in inheritance";
+	if (for_writing && has_foreign_trigger(extension, table->trigdesc))
+		return "has a trigger or a foreign key that does not belong to the extension";
+	return NULL;
 }
 
 static Oid
@@ -138,19 +135,37 @@ find_table(const char *name)
 	return OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
 }
 
+/* The table is locked: prove that it can be used.  Returns its owner. */
+static Oid
+prove(Oid extension, Oid table, const char *name, bool for_writing)
+{
+	Relation relation = relation_open(table, NoLock);
+	const char *fault = find_fault(extension, relation, for_writing);
+	Oid owner = relation->rd_rel->relowner;
+
+	if (fault != NULL)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table \"%s.%s\" %s", OUR_SCHEMA, name, fault)));
+	relation_close(relation, NoLock);
+	return owner;
+}
+
 /*
  * Lock that table of the extension, prove that it can be used, and go on with
  * the rights of its owner; the caller takes back his own before he commits.
- * Raises an error if it cannot be used.  Needs SPI and a snapshot, which a newer
- * one replaces.  Returns its OID.
+ * Raises an error if it cannot be used.  Needs a snapshot, which a newer one
+ * replaces.  Returns its OID.
+ *
+ * Catalogs are read as the executor reads them, without statements: a keeper comes
+ * so often that planning these would be most of what it costs.
  */
 Oid
 lg_members_use_table(Oid extension, const char *name, LOCKMODE mode)
 {
 	Oid table = find_table(name);
 	Oid user;
+	Oid owner;
 	int context;
-	char *fault;
 
 	if (OidIsValid(table))
 		LockRelationOid(table, mode);
@@ -162,13 +177,9 @@ lg_members_use_table(Oid extension, const char *name, LOCKMODE mode)
 	PopActiveSnapshot();
 	PushActiveSnapshot(GetTransactionSnapshot());
 
-	fault = find_fault(extension, table, mode > AccessShareLock);
-	if (fault != NULL)
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-						errmsg("table \"%s.%s\" %s", OUR_SCHEMA, name, fault)));
-
+	owner = prove(extension, table, name, mode > AccessShareLock);
 	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(owner_of(table),
+	SetUserIdAndSecContext(owner,
 						   context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	return table;
 }

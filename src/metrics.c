@@ -25,6 +25,7 @@
 #include "collector.h"
 #include "incidents.h"
 #include "load.h"
+#include "refusals.h"
 #include "rescue.h"
 #include "rows.h"
 #include "saturation.h"
@@ -48,6 +49,8 @@ typedef enum Metric
 	CONNECTIONS_HIGH_WATER,
 	CONNECTIONS_FULL_IN,
 	CONNECTIONS_BY_STATE,
+	REFUSALS,
+	REFUSALS_COUNTED,
 	CONNECTION_SETUP,
 	IDLE_IN_TRANSACTION_LONGEST,
 	WAITERS,
@@ -91,6 +94,10 @@ static const MetricType types[] = {
 							 "Forecast of when usable slots are all taken; infinite while their "
 							 "number does not rise"},
 	[CONNECTIONS_BY_STATE] = {"connections_by_state", "gauge", "Connection slots taken, by state"},
+	[REFUSALS] = {"refusals_total", "counter", "Connection attempts turned away, by cause"},
+	[REFUSALS_COUNTED] =
+		{"refusals_counted", "gauge",
+		 "Whether refusals are counted: 1, or 0 where log_min_messages hides them"},
 	[CONNECTION_SETUP] = {"connection_setup_seconds", "histogram",
 						  "Time from the start of a connection's process until it was ready"},
 	[IDLE_IN_TRANSACTION_LONGEST] =
@@ -239,6 +246,14 @@ add_load(Scene *scene)
 }
 
 static void
+add_refusals(Scene *scene)
+{
+	for (int i = 0; i < LG_REFUSAL_CAUSES; i++)
+		add(scene, REFUSALS, "", "cause", lg_refusals_cause_name(i), (double) lg_refusals_count(i));
+	add_plain(scene, REFUSALS_COUNTED, lg_refusals_are_counted());
+}
+
+static void
 add_setup_times(Scene *scene)
 {
 	LgSetupHistogram histogram;
@@ -320,6 +335,7 @@ pg_lifeguard_read_metrics(PG_FUNCTION_ARGS)
 	{
 		add_collector(scene, up);
 		add_load(scene);
+		add_refusals(scene);
 		add_setup_times(scene);
 		add_policies(scene);
 		add_keeper(scene);

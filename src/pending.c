@@ -266,13 +266,28 @@ lg_pending_has_room(void)
 	return free_place() != NULL;
 }
 
+/* How full it was, for who judges later.  Nobody has been signalled yet in this pass. */
+static void
+note_fullness(LgPending *pending, LgRescue *rescue, const LgCandidate *candidate)
+{
+	const LgFacts *facts = &candidate->facts;
+	LgKind *alike;
+
+	if (rescue->kinds == NULL)
+		rescue->kinds = lg_kinds_count(STATE_UNDEFINED, false);
+	pending->used_before = rescue->server.used;
+	pending->kind = lg_kinds_key(candidate->session, facts->application_name, facts->client_addr);
+	alike = lg_kinds_find(rescue->kinds, &pending->kind);
+	pending->alike_before = alike != NULL ? alike->count : 0;
+}
+
 /*
  * Act on a candidate whom lg_pending_forbids() leaves to the policy.  There must
  * be room, and its ledger entry is there already, which tells what came of it,
  * now or as soon as it is known.  Returns how far the signal has come.
  */
 LgProgress
-lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 entry,
+lg_pending_start(LgRescue *rescue, const LgCandidate *candidate, uint64 entry,
 				 const LgReason *reason)
 {
 	const LgPolicy *policy = &candidate->local->policy;
@@ -298,7 +313,9 @@ lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 en
 	pending->blocked_total = candidate->facts.blocked_total;
 	pending->waiting_before =
 		policy->min_blocked > 0 || policy->min_blocked_for > 0 ? rescue->waiting : -1;
-	pending->used_before = policy->connections_above > 0 ? rescue->server.used : -1;
+	pending->used_before = -1;
+	if (policy->connections_above > 0)
+		note_fullness(pending, rescue, candidate);
 	if (pending->waiting_before >= 0 || pending->used_before >= 0)
 		pending->judge_at = pending->began + JUDGE_AFTER;
 
@@ -436,35 +453,71 @@ look(LgPending *pending, LgTime now)
 	}
 }
 
+/*
+ * Are there fewer sessions of the victim's kind than before?  A pool that opens at once
+ * what has been closed has as many again; others who have taken the slots are whom room
+ * was made for, however full the server is now.  kinds: counted once for all who are
+ * judged now.
+ */
+static bool
+are_fewer(const LgPending *pending, HTAB **kinds)
+{
+	LgKind *alike;
+
+	if (*kinds == NULL)
+		*kinds = lg_kinds_count(STATE_UNDEFINED, true);
+	alike = lg_kinds_find(*kinds, &pending->kind);
+	return (alike != NULL ? alike->count : 0) < pending->alike_before;
+}
+
+/* Tell that a policy is paused. */
+static void
+say_paused(const LgPending *pending)
+{
+	const LgGauges *gauges = &lg_shared->gauges;
+
+	ereport(
+		LOG_SERVER_ONLY,
+		(errmsg("policy \"%s\" is paused for 10 minutes", pending->policy),
+		 pending->used_before >= 0
+			 ? errdetail("Its last %d actions brought no relief. %d connection slots were taken "
+						 "before the last one and %d afterwards.",
+						 MAX_FRUITLESS, pending->used_before, gauges->used)
+			 : errdetail("Its last %d actions brought no relief. %d sessions waited for locks "
+						 "before the last one and %d afterwards.",
+						 MAX_FRUITLESS, pending->waiting_before, gauges->waiting),
+		 errhint("Look for the cause; lifeguard.resume() ends the pause."), errhidestmt(true),
+		 errhidecontext(true)));
+}
+
 /* Has the action brought relief?  Where that is not defined, nobody asks. */
 static void
-judge(LgPending *pending, LgTime now)
+judge(LgPending *pending, LgTime now, HTAB **kinds)
 {
 	LgPolicyState *state = state_of(pending);
-	bool relief =
-		(pending->waiting_before >= 0 && lg_shared->gauges.waiting < pending->waiting_before) ||
-		(pending->used_before >= 0 && lg_shared->gauges.used < pending->used_before);
+	bool relief;
 	bool opens = false;
 
 	pending->judge_at = 0;
 	if (state == NULL)
 		return;
+	relief =
+		(pending->waiting_before >= 0 && lg_shared->gauges.waiting < pending->waiting_before) ||
+		(pending->used_before >= 0 &&
+		 (lg_shared->gauges.used < pending->used_before || are_fewer(pending, kinds)));
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	state->fruitless = relief ? 0 : state->fruitless + 1;
 	if (state->fruitless >= MAX_FRUITLESS)
 	{
 		state->fruitless = 0;
-		state->paused_until = now.wall + BREAKER_PAUSE;
-		opens = true;
+		opens = state->paused_until <= now.wall; /* what it had begun before is no more news */
+		if (opens)
+			state->paused_until = now.wall + BREAKER_PAUSE;
 	}
 	LWLockRelease(lg_shared->lock);
 
 	if (opens)
-		ereport(LOG_SERVER_ONLY,
-				(errmsg("policy \"%s\" is paused for 10 minutes", pending->policy),
-				 errdetail("Its last %d actions brought no relief.", MAX_FRUITLESS),
-				 errhint("Look for the cause; lifeguard.resume() ends the pause."),
-				 errhidestmt(true), errhidecontext(true)));
+		say_paused(pending);
 }
 
 /* When to look at it next: after half its age, so soon at first. */
@@ -486,6 +539,7 @@ int64
 lg_pending_tend(LgTime now)
 {
 	int64 next = 0;
+	HTAB *kinds = NULL;
 
 	for (int i = 0; i < LG_MAX_PENDING; i++)
 	{
@@ -497,7 +551,7 @@ lg_pending_tend(LgTime now)
 		if (!pending->over)
 			look(pending, now);
 		if (pending->over && pending->judge_at != 0 && now.mono >= pending->judge_at)
-			judge(pending, now);
+			judge(pending, now, &kinds);
 		if (pending->over && pending->judge_at == 0)
 			pending->entry = 0;
 		else

@@ -7,6 +7,7 @@
 #define LG_PENDING_H
 
 #include "actions.h"
+#include "kinds.h"
 #include "rescue.h"
 
 #define LG_MAX_PENDING 256
@@ -37,6 +38,8 @@ typedef struct LgPending
 	int blocked_total;
 	int waiting_before; /* sessions in all that waited; -1 = that is not its purpose */
 	int used_before;	/* likewise, slots that were taken */
+	LgKindKey kind;		/* of the victim, if that is its purpose */
+	int alike_before;	/* sessions of that kind, those being terminated left out */
 } LgPending;
 
 extern Size lg_pending_size(void);
@@ -45,8 +48,8 @@ extern LgAction lg_pending_first_action(const LgPolicy *policy, const LgSession 
 extern bool lg_pending_ends(const LgSession *session);
 extern bool lg_pending_forbids(const LgSession *session, LgPolicyAction action);
 extern bool lg_pending_has_room(void);
-extern LgProgress lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate,
-								   uint64 entry, const LgReason *reason);
+extern LgProgress lg_pending_start(LgRescue *rescue, const LgCandidate *candidate, uint64 entry,
+								   const LgReason *reason);
 extern void lg_pending_count(const LgRescue *rescue, const LgCandidate *candidate);
 extern void lg_pending_judge(const LgLocalPolicy *local, uint64 entry, int waiting_before,
 							 LgTime now);

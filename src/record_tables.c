@@ -3,8 +3,12 @@
  *		From the records in shared memory into their tables.
  *
  * One way for all kinds: a table has the columns boot and number and then those
- * that its kind adds; what they are called is read from the catalog.  A table
- * of another layout is refused.
+ * that its kind adds.  A table of another layout is refused.
+ *
+ * Rows are written as a subscription writes them, with constraints, indexes and
+ * triggers but without statements: a keeper's first statement about a table would
+ * cost more than all rows that it mostly has for it.  They are written with the
+ * rights of the table's owner, and only if that may write there.
  *
  * Each function does one transaction's worth; that a record is in its table the
  * caller says once that is committed.  Records may be written twice, after a
@@ -15,27 +19,43 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
-#include "lib/stringinfo.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
+#include "tcop/utility.h"
+#include "utils/acl.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "compat.h"
 #include "members.h"
 #include "record_tables.h"
 
 #define BATCH_SIZE 100
 #define IDENTITY 2 /* columns in front of those that a kind adds: boot and number */
 
-/* A table's columns, in order. */
-typedef struct Columns
+#define RIGHTS (ACL_INSERT | ACL_UPDATE | ACL_SELECT)
+
+/* A table that is being written to. */
+typedef struct Target
 {
-	int n;
-	char *names[LG_MAX_COLUMNS];
-	Oid types[LG_MAX_COLUMNS];
-} Columns;
+	const LgRecordType *type;
+	Relation relation;
+	Oid identity;				   /* the index over boot and number */
+	int relation_name;			   /* its number among the columns, from 0; -1 = there is none */
+	AttrNumber at[LG_MAX_COLUMNS]; /* where each of our columns is, from 0 */
+	EState *estate;
+	ResultRelInfo *result;
+	TupleTableSlot *row;   /* to be written */
+	TupleTableSlot *there; /* what is there under its identity */
+} Target;
 
 /*
  * Room for a batch of any kind, in the current memory context.
@@ -87,117 +107,198 @@ fill(LgRecordBatch *batch)
 	}
 }
 
-/* What the table's columns are; the caller has it locked. */
+/* Find the columns, and refuse a table whose columns are not those that the kind adds. */
 static void
-read_columns(Oid table, Columns *columns)
+find_columns(Target *target)
 {
-	Relation relation = table_open(table, NoLock);
-	TupleDesc description = RelationGetDescr(relation);
+	const LgRecordType *type = target->type;
+	TupleDesc description = RelationGetDescr(target->relation);
+	int n = 0;
+	bool fits = true;
 
-	columns->n = 0;
-	for (int i = 0; i < description->natts && columns->n < LG_MAX_COLUMNS; i++)
+	target->relation_name = -1;
+	for (int i = 0; i < description->natts && fits; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(description, i);
+		Oid expected;
 
 		if (attribute->attisdropped)
 			continue;
-		columns->names[columns->n] = pstrdup(NameStr(attribute->attname));
-		columns->types[columns->n++] = attribute->atttypid;
+		fits = n < IDENTITY + type->n_columns && n < LG_MAX_COLUMNS;
+		if (!fits)
+			break;
+		expected = n == 0 ? TIMESTAMPTZOID : n == 1 ? INT8OID : type->types[n - IDENTITY];
+		fits = attribute->atttypid == expected;
+		if (strcmp(NameStr(attribute->attname), "relation_name") == 0)
+			target->relation_name = n;
+		target->at[n++] = i;
 	}
-	table_close(relation, NoLock);
-}
-
-/* Refuse a table whose columns are not those that the kind adds. */
-static void
-check_columns(const LgRecordType *type, const Columns *columns)
-{
-	bool fits = columns->n == IDENTITY + type->n_columns;
-
-	for (int i = 0; fits && i < columns->n; i++)
-	{
-		Oid expected = i == 0 ? TIMESTAMPTZOID : i == 1 ? INT8OID : type->types[i - IDENTITY];
-
-		fits = columns->types[i] == expected;
-	}
-	if (!fits)
+	if (!fits || n != IDENTITY + type->n_columns)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("table \"lifeguard.%s\" has other columns than this version of "
 							   "pg_lifeguard writes",
 							   type->table)));
 }
 
-/* The statement that writes one record; a name once known stays. */
-static SPIPlanPtr
-prepare(const LgRecordType *type, Columns *columns)
+/* Find the primary key among the open indexes, and refuse a table where it is not over boot and number. */
+static void
+find_identity(Target *target)
 {
-	StringInfoData sql;
-	SPIPlanPtr plan;
+	const ResultRelInfo *result = target->result;
 
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO lifeguard.%s AS e (", type->table);
-	for (int i = 0; i < columns->n; i++)
-		appendStringInfo(&sql, "%s%s", i > 0 ? ", " : "", quote_identifier(columns->names[i]));
-	appendStringInfoString(&sql, ") VALUES (");
-	for (int i = 0; i < columns->n; i++)
-		appendStringInfo(&sql, "%s$%d", i > 0 ? ", " : "", i + 1);
-	appendStringInfoString(&sql, ") ON CONFLICT (boot, number) DO UPDATE SET ");
-	for (int i = IDENTITY; i < columns->n; i++)
+	for (int i = 0; i < result->ri_NumIndices; i++)
 	{
-		const char *name = quote_identifier(columns->names[i]);
+		Form_pg_index form = result->ri_IndexRelationDescs[i]->rd_index;
 
-		appendStringInfo(&sql,
-						 strcmp(name, "relation_name") == 0 ? "%s%s = coalesce(excluded.%s, e.%s)"
-															: "%s%s = excluded.%s",
-						 i > IDENTITY ? ", " : "", name, name, name);
+		if (form->indisprimary && form->indisvalid && form->indnkeyatts == IDENTITY &&
+			form->indkey.values[0] == target->at[0] + 1 &&
+			form->indkey.values[1] == target->at[1] + 1)
+		{
+			target->identity = form->indexrelid;
+			return;
+		}
 	}
-	plan = SPI_prepare(sql.data, columns->n, columns->types);
-	if (plan == NULL || SPI_keepplan(plan) != 0)
-		elog(ERROR, "could not prepare to write records");
-	return plan;
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					errmsg("table \"lifeguard.%s\" has not the primary key that pg_lifeguard needs",
+						   target->type->table)));
+}
+
+/* Get ready to write; the caller has the table locked, and its owner's rights. */
+static void
+open_target(Target *target, const LgRecordType *type, Oid table)
+{
+	target->type = type;
+	target->relation = table_open(table, NoLock);
+	find_columns(target);
+	PreventCommandIfReadOnly("INSERT");
+	if (pg_class_aclmask(table, GetUserId(), RIGHTS, ACLMASK_ALL) != RIGHTS)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE, RelationGetRelationName(target->relation));
+
+	target->estate = CreateExecutorState();
+	target->estate->es_output_cid = GetCurrentCommandId(true);
+	target->result = makeNode(ResultRelInfo);
+	InitResultRelInfo(target->result, target->relation, 0, NULL, 0);
+	target->estate->es_opened_result_relations =
+		lappend(target->estate->es_opened_result_relations, target->result);
+	ExecOpenIndices(target->result, false);
+	find_identity(target);
+	target->row = table_slot_create(target->relation, &target->estate->es_tupleTable);
+	target->there = table_slot_create(target->relation, &target->estate->es_tupleTable);
+	AfterTriggerBeginQuery();
 }
 
 static void
-write_one(SPIPlanPtr plan, const LgRecordType *type, const LgRecordHead *record)
+close_target(Target *target)
 {
-	LgRows row = {.n = 0};
-	char nulls[LG_MAX_COLUMNS + 1];
+	AfterTriggerEndQuery(target->estate);
+	ExecCloseIndices(target->result);
+	ExecResetTupleTable(target->estate->es_tupleTable, false);
+	FreeExecutorState(target->estate);
+	table_close(target->relation, NoLock);
+}
 
-	lg_rows_add_time(&row, record->boot);
-	lg_rows_add_int8(&row, (int64) record->number);
-	type->add_row(&row, record, false);
-	if (row.n != IDENTITY + type->n_columns)
-		elog(ERROR, "a record for table \"%s\" has %d columns", type->table, row.n);
-	for (int i = 0; i < row.n; i++)
-		nulls[i] = row.nulls[i] ? 'n' : ' ';
-	nulls[row.n] = '\0';
-	if (SPI_execute_plan(plan, row.values, nulls, false, 0) != SPI_OK_INSERT)
-		elog(ERROR, "could not write a record");
+/* Put a record into the slot for it. */
+static void
+fill_row(Target *target, const LgRecordHead *record)
+{
+	TupleTableSlot *row = target->row;
+	LgRows columns = {.n = 0};
+
+	lg_rows_add_time(&columns, record->boot);
+	lg_rows_add_int8(&columns, (int64) record->number);
+	target->type->add_row(&columns, record, false);
+	if (columns.n != IDENTITY + target->type->n_columns)
+		elog(ERROR, "a record for table \"%s\" has %d columns", target->type->table, columns.n);
+
+	ExecClearTuple(row);
+	memset(row->tts_isnull, true, sizeof(bool) * row->tts_tupleDescriptor->natts);
+	memset(row->tts_values, 0, sizeof(Datum) * row->tts_tupleDescriptor->natts);
+	for (int i = 0; i < columns.n; i++)
+	{
+		row->tts_values[target->at[i]] = columns.values[i];
+		row->tts_isnull[target->at[i]] = columns.nulls[i];
+	}
+	ExecStoreVirtualTuple(row);
+}
+
+/* A name once known stays. */
+static void
+keep_name(Target *target)
+{
+	int i = target->relation_name >= 0 ? target->at[target->relation_name] : -1;
+
+	if (i < 0 || !target->row->tts_isnull[i])
+		return;
+	target->row->tts_values[i] = slot_getattr(target->there, i + 1, &target->row->tts_isnull[i]);
+}
+
+/* Look up what is there under a row's identity.  Returns false if nothing is. */
+static bool
+find_there(Target *target)
+{
+	const AttrNumber *at = target->at;
+	const Datum *values = target->row->tts_values;
+	ScanKeyData keys[IDENTITY];
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&keys[0], at[0] + 1, BTEqualStrategyNumber, F_TIMESTAMPTZ_EQ, values[at[0]]);
+	ScanKeyInit(&keys[1], at[1] + 1, BTEqualStrategyNumber, F_INT8EQ, values[at[1]]);
+	scan = systable_beginscan(target->relation, target->identity, true, GetActiveSnapshot(),
+							  IDENTITY, keys);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		ExecForceStoreHeapTuple(tuple, target->there, false);
+		target->there->tts_tid = tuple->t_self;
+	}
+	systable_endscan(scan);
+	return HeapTupleIsValid(tuple);
+}
+
+/* Write a record over what is there under its identity, or anew. */
+static void
+write_one(Target *target, const LgRecordHead *record)
+{
+	MemoryContext caller = MemoryContextSwitchTo(GetPerTupleMemoryContext(target->estate));
+	EPQState epq;
+
+	fill_row(target, record);
+	if (find_there(target))
+	{
+		keep_name(target);
+		lg_epq_init(&epq, target->estate);
+		ExecSimpleRelationUpdate(target->result, target->estate, &epq, target->there, target->row);
+		EvalPlanQualEnd(&epq);
+	}
+	else
+		ExecSimpleRelationInsert(target->result, target->estate, target->row);
+	ExecClearTuple(target->row);
+	ExecClearTuple(target->there);
+	MemoryContextSwitchTo(caller);
+	ResetPerTupleExprContext(target->estate);
 }
 
 /*
  * Fill the batch with records of its kind, behind those of the batch before, that
  * are to be written, and write them.  An empty one means that there are none.
- * Raises an error if the table cannot be used.  Needs SPI and a snapshot.
+ * Raises an error if the table cannot be used.  Needs a snapshot.
  */
 void
 lg_record_tables_write(Oid extension, LgRecordBatch *batch)
 {
 	const LgRecordType *type = lg_records_type(batch->kind);
-	static SPIPlanPtr plans[LG_RECORD_KINDS]; /* for as long as the process lives */
-	SPIPlanPtr *plan = &plans[batch->kind];
-	Columns columns;
+	Target target;
 
 	fill(batch);
 	if (batch->n == 0)
 		return;
 
-	read_columns(lg_members_use_table(extension, type->table, RowExclusiveLock), &columns);
-	check_columns(type, &columns);
-	if (*plan == NULL)
-		*plan = prepare(type, &columns);
+	open_target(&target, type, lg_members_use_table(extension, type->table, RowExclusiveLock));
 	for (int i = 0; i < batch->n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		write_one(*plan, type, lg_record_tables_get(batch, i));
+		write_one(&target, lg_record_tables_get(batch, i));
 	}
+	close_target(&target);
 }

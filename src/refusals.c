@@ -493,9 +493,20 @@ lg_refusals_reset(void)
 	}
 }
 
-/* Refused for that cause since the start or the last reset. */
-static int64
-count_of(LgRefusalCause cause)
+/*
+ * What a cause is called.
+ */
+const char *
+lg_refusals_cause_name(LgRefusalCause cause)
+{
+	return cause_names[cause];
+}
+
+/*
+ * Refused for that cause since the start or the last reset.
+ */
+int64
+lg_refusals_count(LgRefusalCause cause)
 {
 	LgRefusals *refusals = lg_shared->refusals;
 	uint64 reset = pg_atomic_read_u64(&refusals->reset[cause]);
@@ -514,7 +525,7 @@ lg_refusals_total(void)
 	int64 total = 0;
 
 	for (int cause = 0; cause < LG_REFUSAL_CAUSES; cause++)
-		total += count_of(cause);
+		total += lg_refusals_count(cause);
 	return total;
 }
 
@@ -600,7 +611,7 @@ pg_lifeguard_read_refusal_counts(PG_FUNCTION_ARGS)
 		}
 		else
 		{
-			lg_rows_add_int8(&rows, count_of(cause));
+			lg_rows_add_int8(&rows, lg_refusals_count(cause));
 			lg_rows_add_time(
 				&rows, (TimestampTz) pg_atomic_read_u64(&lg_shared->refusals->last_at[cause]));
 		}

@@ -35,6 +35,8 @@ extern bool lg_refusals_unseen(void);
 extern void lg_refusals_collect(LgMemory *memory);
 extern void lg_refusals_close(void);
 extern void lg_refusals_reset(void);
+extern const char *lg_refusals_cause_name(LgRefusalCause cause);
+extern int64 lg_refusals_count(LgRefusalCause cause);
 extern int64 lg_refusals_total(void);
 
 #endif /* LG_REFUSALS_H */

@@ -103,7 +103,7 @@ check_in_force(LgRescue *rescue, LgLocalPolicy *local)
 		double near = local->policy.connections_above - NEAR_MARK;
 
 		engaged = passes_mark(rescue, local, state->engaged);
-		if (idle == LG_IDLE_NOT && rescue->server.used >= near * rescue->server.usable)
+		if (idle == LG_IDLE_NOT && (engaged || rescue->server.used >= near * rescue->server.usable))
 			rescue->near_mark = true;
 	}
 

@@ -52,6 +52,7 @@ typedef struct LgRescue
 	LgLocalPolicy *
 		*in_force[LG_TARGETS];	  /* that can hit anybody now; shortest min_duration first */
 	HTAB *same_queries;			  /* NULL unless a policy asks */
+	HTAB *kinds;				  /* of sessions (kinds.h); NULL until somebody asks */
 	const LgLockGraph *collected; /* NULL when nobody waits */
 	LgLockGraph *graph;			  /* NULL unless a policy asks, or nobody waits */
 	int n_candidates;

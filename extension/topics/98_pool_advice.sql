@@ -71,9 +71,9 @@ SELECT s.application_name, s.usename, pg_catalog.round(s.held, 1) AS held, s.hel
 			'these cannot be told apart, so no size can be told for them'
 		WHEN s.advised IS NULL THEN
 			pg_catalog.format('only %s minutes recorded; at least 60 are needed', s.minutes)
-		WHEN s.active_share > 0.9 AND s.held_max > 1 THEN
-			pg_catalog.format('%s of %s connections active on average in %s: this pool may itself be where its clients queue, which cannot be seen from here',
-				pg_catalog.round(s.active_share * s.held, 1), s.held_max, s.recorded)
+		WHEN s.idle_share <= 0.1 AND s.active_share >= 0.5 AND s.held_max > 1 THEN
+			pg_catalog.format('%s of %s connections busy on average in %s: this pool may itself be where its clients queue, which cannot be seen from here',
+				pg_catalog.round((1 - s.idle_share) * s.held, 1), s.held_max, s.recorded)
 		WHEN s.advised < s.held_max THEN
 			pg_catalog.format('holds %s, never more than %s active in %s', s.held_max, s.active_max, s.recorded)
 			|| CASE WHEN s.active_max > s.active_p99 THEN
@@ -91,7 +91,7 @@ SELECT s.application_name, s.usename, pg_catalog.round(s.held, 1) AS held, s.hel
 				LEAST(pg_catalog.round(100 * s.lock_wait_seconds / NULLIF(s.active_seconds, 0)), 100))
 		ELSE '' END AS advice,
 	(sum(COALESCE(s.advised, s.held_max)) OVER ())::integer AS total_advised,
-	NULL::integer AS cores,
+	lifeguard.cores() AS cores,
 	pg_catalog.current_setting('max_connections')::integer AS max_connections
 FROM sizes s
 ORDER BY s.held_max - s.advised DESC NULLS LAST, s.held_max DESC, s.application_name, s.usename;
@@ -110,6 +110,6 @@ COMMENT ON COLUMN lifeguard.pool_advice.minutes IS 'Minutes recorded in which th
 COMMENT ON COLUMN lifeguard.pool_advice.advised IS 'Connections that would have served; NULL with less than 60 minutes, and where programs cannot be told apart';
 COMMENT ON COLUMN lifeguard.pool_advice.advice IS 'The same in words';
 COMMENT ON COLUMN lifeguard.pool_advice.total_advised IS 'What is advised for all rows together; held_max for those without advice. The same in each row';
-COMMENT ON COLUMN lifeguard.pool_advice.cores IS 'Cores of the machine; NULL: not known. The same in each row';
+COMMENT ON COLUMN lifeguard.pool_advice.cores IS 'Cores of the machine, as lifeguard.cores() tells. The same in each row';
 COMMENT ON COLUMN lifeguard.pool_advice.max_connections IS 'Connection slots of the server. The same in each row';
 GRANT SELECT ON lifeguard.pool_advice TO PUBLIC;

@@ -12,8 +12,8 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use IO::Socket::UNIX;
 use IPC::Run;
+use LgBouncer;
 use LgTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -183,76 +183,13 @@ sub node_is_told
 node_is_told('node-postgres', $node->host, $node->port);
 
 # --- behind PgBouncer
-package Bouncer
-{
-	sub new
-	{
-		my ($class, $mode) = @_;
-		my $dir = PostgreSQL::Test::Utils::tempdir_short();
-		my $log = "$PostgreSQL::Test::Utils::log_path/pgbouncer_$mode.log";
-		my $self = bless { name => "PgBouncer, $mode", dir => $dir, log => $log }, $class;
-		my ($host, $port) = ($node->host, $node->port);
-		my $out = '';
-		local $ENV{LD_LIBRARY_PATH} = join ':', glob("$unpacked/usr/lib/*-linux-gnu");
-		local $ENV{PATH} = "$unpacked/usr/sbin:$ENV{PATH}";
-
-		return unless eval { IPC::Run::run([ 'pgbouncer', '--version' ], '>', \$out, '2>', \$out) };
-		PostgreSQL::Test::Utils::append_to_file("$dir/ini", <<"END");
-[databases]
-postgres = host=$host port=$port dbname=postgres user=clerk pool_size=1
-[pgbouncer]
-unix_socket_dir = $dir
-listen_port = 6432
-auth_type = any
-pool_mode = $mode
-logfile = $log
-END
-		$self->{process} = IPC::Run::start([ 'pgbouncer', '-q', "$dir/ini" ], '<', \undef, '>', '/dev/null', '2>', '/dev/null');
-		my $deadline = time + $limit;
-		Time::HiRes::usleep(20_000) until -S "$dir/.s.PGSQL.6432" || time > $deadline;
-		return $self;
-	}
-
-	sub name { return $_[0]->{name}; }
-
-	sub raw_connect
-	{
-		my ($self) = @_;
-		return IO::Socket::UNIX->new(Peer => "$self->{dir}/.s.PGSQL.6432") || die "no connection to PgBouncer: $!\n";
-	}
-
-	# True once it has noticed that the server hung up, after so much of its log.
-	# It has other words for a client that sends something before that.
-	sub lost_server
-	{
-		my ($self, $logged) = @_;
-		my $deadline = time + $limit;
-		my $lost;
-		until ($lost = PostgreSQL::Test::Utils::slurp_file($self->{log}, $logged) =~ /closing because: server conn crashed\?/)
-		{
-			last if time > $deadline;
-			Time::HiRes::usleep(20_000);
-		}
-		return $lost;
-	}
-
-	sub stop
-	{
-		my ($self) = @_;
-		(delete $self->{process})->kill_kill if $self->{process};
-		return;
-	}
-}
-
-package main;
-
 my @bouncers;
 END { $_->stop foreach @bouncers; }
 foreach my $mode ('session', 'transaction')
 {
 	SKIP:
 	{
-		my $bouncer = Bouncer->new($mode);
+		my $bouncer = LgBouncer->new($node, $mode);
 		skip "PgBouncer $lacking", 1 unless $bouncer;
 		push @bouncers, $bouncer;
 		my $name = $bouncer->name;

@@ -49,20 +49,21 @@ foreach my $client (1 .. $clients)
 {
 	push @files, PostgreSQL::Test::Utils::tempdir . "/storm$client";
 	next if fork;
-	my @took;
+	my (@took, @shared);
 	for (1 .. $each)
 	{
 		my $began = time;
-		my $one = LgSession->new($node, refused_ok => 1, named("storm$client"));
-		push @took, time - $began unless $one->{refused};
+		my $one = LgSession->new($node, refused_ok => 1, named($_ % 5 ? "storm$client" : 'storm'));
+		push @{ $_ % 5 ? \@took : \@shared }, time - $began unless $one->{refused};
 		$one->close;
 	}
 	append_to_file($files[-1], join "\n", @took);
+	append_to_file("$files[-1].shared", join "\n", @shared);
 	POSIX::_exit(0);
 }
 1 while wait > 0;
 my $storm_time = time - $start;
-my @all;
+my (@all, @shared);
 foreach my $client (1 .. $clients)
 {
 	my @took = split /\n/, slurp_file($files[ $client - 1 ]);
@@ -83,7 +84,11 @@ foreach my $client (1 .. $clients)
 	is(of("storm$client", 'p50 <= p95 AND p95 <= p99 AND p99 <= max'), 't', "client $client: in order");
 	cmp_ok(of("storm$client", 'EXTRACT(epoch FROM average_life)'), '<', $storm_time, "client $client: lives");
 	push @all, @took;
+	push @shared, split /\n/, slurp_file("$files[$client - 1].shared");
 }
+ok($session->poll("SELECT connections, ended FROM lifeguard.setup_times WHERE application_name = 'storm'", @shared . '|' . @shared),
+	'one name for all: all counted');
+push @all, @shared;
 note sprintf '%d connections in %.1f s: %.0f per second; median %.2f ms for the client, %s for the server',
   scalar @all, $storm_time, @all / $storm_time, 1000 * share_of(0.5, @all), of('storm1', 'p50');
 
