@@ -197,6 +197,11 @@ share_of() {
 	done
 }
 
+# CPU of the processes that a server has had, those still there not counted, in
+# ns: what the kernel charges a parent for its dead children.  Nobody else may end
+# meanwhile.  In steps of 10 ms.
+reaped_by() { awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($14 + $15) * 1e9 / hz }' "/proc/$1/stat"; }
+
 # What a process has of its own is what it costs; shared pages are PostgreSQL's.
 memory_of() {
 	awk -v what="$1" '/^RssAnon:/ { own = $2 } /^VmRSS:/ { all = $2 }

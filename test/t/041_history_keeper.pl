@@ -56,6 +56,8 @@ sub shown { return $session->query(sprintf $shown, @_); }
 sub written { return $session->query(sprintf $written, @_); }
 sub is_written { return $session->poll(sprintf($written, $_[0]), $_[1] // '1'); }
 sub records { return lg_status($session, 'records_unflushed, records_lost'); }
+# a minute's end may add some of its own, which do not stay
+sub records_become { return $session->poll("SELECT records_unflushed || '|' || records_lost FROM lifeguard.status", $_[0]); }
 sub problem_becomes { return $session->poll("SELECT keeper_problem LIKE '$_[0]' FROM lifeguard.status"); }
 sub well_again { return $session->poll('SELECT keeper_problem IS NULL AND records_unflushed = 0 FROM lifeguard.status'); }
 
@@ -81,7 +83,7 @@ stay('twice');
 ok($session->poll($keeper_waits), 'the keeper waits');
 $session->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pg_lifeguard keeper'");
 ok(problem_becomes('%'), 'it was ended');
-is(records(), '1|0', 'the record waits');
+ok(records_become('1|0'), 'the record waits');
 $rival->query(<<'END');
 INSERT INTO lifeguard.idle_transaction_entries (boot, number, pid, idle_start)
 SELECT boot, number, 1, idle_start FROM lifeguard.read_idle_transactions() WHERE query LIKE '%twice%';
@@ -120,7 +122,7 @@ ok(well_again(), 'all is written');
 $session->query('ALTER TABLE lifeguard.idle_transaction_entries ADD CONSTRAINT no_room CHECK (false) NOT VALID');
 stay("no room $_") foreach 1 .. 16;
 ok(problem_becomes('%no_room%'), 'a table that takes nothing is a problem');
-is(records(), '16|0', 'the ring holds all');
+ok(records_become('16|0'), 'the ring holds all');
 my $identity = "SELECT string_agg(boot || ' ' || number, ',' ORDER BY number) FROM lifeguard.read_idle_transactions()";
 $before = $session->query($identity);
 again('fast');
@@ -130,7 +132,7 @@ again('immediate');
 is($session->query($identity), $before, 'after a crash soon after, too');
 is(shown('no room %'), '16', 'all are shown');
 stay("too many $_") foreach 1 .. 3;
-is(records(), '16|3', 'what the ring had to drop is counted');
+ok(records_become('16|3'), 'what the ring had to drop is counted');
 $session->query('ALTER TABLE lifeguard.idle_transaction_entries DROP CONSTRAINT no_room');
 ok(is_written('no room %', '13'), 'written when there is room');
 ok(is_written('too many %', '3'), 'the newest, too');
@@ -155,7 +157,7 @@ $session->poll("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_l
 $office->query('ALTER DATABASE postgres ALLOW_CONNECTIONS false');
 stay('closed');
 ok($session->poll("SELECT keeper_problem LIKE '%allows no connections' FROM lifeguard.status"), 'closed');
-is(records(), '1|3', 'kept');
+like(records(), qr/^[1-9]\d*\|3$/, 'kept');
 $office->query('ALTER DATABASE postgres ALLOW_CONNECTIONS true');
 ok(is_written('closed'), 'written when it is open');
 $office->close;

@@ -350,7 +350,7 @@ my %long = (
 	'waiters' => qq({"target": "waiter", "min_duration": "5 s", "max_per_minute": 0, "max_per_pass": 0, "cooldown": "1 s", "victim_order": "youngest"}),
 	'waiters all but the oldest' => qq({"target": "waiter", "min_duration": "5 s", "victim_order": "all but oldest"}),
 	'DDL' => qq({"target": "queued ddl", "min_duration": "5 s", "min_blocked": 1, $free}));
-$eye->query("SET statement_timeout = '10s'");
+$eye->query("SET statement_timeout = '60s'");
 foreach my $name (sort keys %long)
 {
 	my $start = time;

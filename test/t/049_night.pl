@@ -160,6 +160,8 @@ at(20.5, sub {
 			last if $session->{refused};
 			push @crowd, $session;
 		}
+		# until a pass has seen it, however late that comes
+		$boss->poll('SELECT s.used >= c.usable FROM lifeguard.status s, lifeguard.connections c');
 });
 at(22, sub { $_->close foreach @crowd });
 
