@@ -302,29 +302,55 @@ make_packet(char *packet, size_t size, const char *user, const char *database)
 	return length;
 }
 
-/* Whether an answer is an error with that SQLSTATE. */
-static bool
-says(const char *answer, ssize_t length, const char *state)
+/* What an answer has come to so far. */
+typedef enum Answer
 {
-	ssize_t at = 5;
+	GOES_ON,
+	REFUSED, /* an error with SQLSTATE 53300 */
+	OTHER	 /* another error, or a session */
+} Answer;
 
-	if (length < 6 || answer[0] != 'E')
-		return false;
-	while (at < length && answer[at] != '\0')
+static Answer
+read_error(const char *fields, const char *end)
+{
+	for (; fields < end && *fields != '\0'; fields += strlen(fields) + 1)
 	{
-		if (answer[at] == 'C')
-			return strcmp(answer + at + 1, state) == 0;
-		at += (ssize_t) strlen(answer + at) + 1;
+		if (*fields == 'C')
+			return strcmp(fields + 1, "53300") == 0 ? REFUSED : OTHER;
 	}
-	return false;
+	return OTHER;
+}
+
+/* Message by message: before its error a backend may have let the client in. */
+static Answer
+read_answer(const char *answer, size_t length)
+{
+	size_t at = 0;
+
+	while (at + 5 <= length)
+	{
+		uint32_t size;
+
+		memcpy(&size, answer + at + 1, 4);
+		size = ntohl(size);
+		if (answer[at] == 'Z')
+			return OTHER;
+		if (at + 1 + size > length)
+			break;
+		if (answer[at] == 'E')
+			return read_error(answer + at + 5, answer + at + 1 + size);
+		at += 1 + size;
+	}
+	return GOES_ON;
 }
 
 static void
 knock_once(const struct sockaddr_un *address, const char *packet, size_t size, Knocks *knocks)
 {
 	char answer[4096];
-	ssize_t length = 0;
+	size_t length = 0;
 	ssize_t got;
+	Answer said = GOES_ON;
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	if (fd < 0)
@@ -334,17 +360,14 @@ knock_once(const struct sockaddr_un *address, const char *packet, size_t size, K
 	knocks->attempts++;
 	if (send(fd, packet, size, MSG_NOSIGNAL) == (ssize_t) size)
 	{
-		while (length < (ssize_t) sizeof(answer) - 1 &&
-			   (got = recv(fd, answer + length, sizeof(answer) - 1 - (size_t) length, 0)) > 0)
+		while (said == GOES_ON && length < sizeof(answer) &&
+			   (got = recv(fd, answer + length, sizeof(answer) - length, 0)) > 0)
 		{
-			length += got;
-			/* a session, which would stay */
-			if (answer[0] != 'E')
-				break;
+			length += (size_t) got;
+			said = read_answer(answer, length);
 		}
 	}
-	answer[length] = '\0';
-	if (says(answer, length, "53300"))
+	if (said == REFUSED)
 		knocks->refused++;
 	else
 		knocks->others++;

@@ -45,6 +45,7 @@
 
 #define LONGEST_ABSENCE (10 * USECS_PER_SEC) /* after failures, as long as there is work */
 #define LINGER_STEP 100						 /* ms between looks at what has changed */
+#define LAST_WORDS (20 * LG_USECS_PER_MSEC)	 /* what is written then is the last of a stay */
 #define MEASURE_INTERVAL (USECS_PER_MINUTE)	 /* of a table that is written to */
 #define MEASURE_ROWS 1000					 /* the same, when it is written to fast */
 
@@ -265,7 +266,8 @@ bring_policies(Stay *stay)
 
 /*
  * Need they be read?  Whoever changes them says so where a trigger can tell;
- * elsewhere they are read again now and then.
+ * elsewhere they are read again now and then, and soon enough if nobody comes in
+ * between.
  */
 static bool
 policies_wanted(void)
@@ -275,7 +277,8 @@ policies_wanted(void)
 	lg_policies_describe(&head);
 	return pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN ||
 		   head.databaseid != MyDatabaseId || head.problem[0] != '\0' || head.fails_since != 0 ||
-		   GetCurrentTimestamp() - head.read_at >= POLL_INTERVAL / 2;
+		   (lg_keeper_must_poll() && GetCurrentTimestamp() - head.read_at >=
+										 POLL_INTERVAL - LG_LONGEST_STAY * LG_USECS_PER_MSEC);
 }
 
 static LgTableNews *
@@ -519,25 +522,29 @@ tell(const Stay *stay, bool done)
 
 /*
  * To come is dearer than to stay: where records come one after the other, wait for
- * those of the next flush_interval.  Returns false when it is time to go: when none
- * have come, when anything is wrong, or after two thirds of the longest stay.
+ * those of the next flush_interval, or as many as come before it is time to go, so
+ * that none waits for the next keeper that need not.  Returns false when it is time to
+ * go: when none have come, when anything is wrong, or after two thirds of the longest
+ * stay.
  */
 static bool
 linger(const Stay *stay)
 {
 	int64 began = lg_clock_read(CLOCK_MONOTONIC);
-	int64 flush = began + lg_flush_interval * LG_USECS_PER_MSEC;
+	int64 last = stay->began + LG_LONGEST_STAY * LG_USECS_PER_MSEC * 2 / 3 - LAST_WORDS;
+	int64 flush = Min(began + lg_flush_interval * LG_USECS_PER_MSEC, last);
 
 	(void) pgstat_report_stat(true); /* autovacuum is not to wait until we go */
 	if (RecoveryInProgress() || !stay->has_extension || stay->left_alone ||
 		stay->problem[0] != '\0' || lg_keeper_news().last_flush < stay->came_at)
 		return false;
-	while (time_is_left(stay))
+	while (began < last)
 	{
-		int64 now;
+		int64 now = lg_clock_read(CLOCK_MONOTONIC);
+		int64 left = (flush - now + LG_USECS_PER_MSEC - 1) / LG_USECS_PER_MSEC;
 
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LINGER_STEP,
-						 PG_WAIT_EXTENSION);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Max(Min(left, LINGER_STEP), 0), PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		now = lg_clock_read(CLOCK_MONOTONIC);

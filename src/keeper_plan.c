@@ -120,9 +120,11 @@ flush_due(const LgKeeperNews *news, int64 now)
 	return any ? Min(retry, errand.unflushed_since + lg_flush_interval * LG_USECS_PER_MSEC) : retry;
 }
 
-/* Must we look from time to time, because nothing would tell us of a change? */
-static bool
-must_poll(void)
+/*
+ * Must somebody look from time to time, because nothing would tell of a change?
+ */
+bool
+lg_keeper_must_poll(void)
 {
 	LgPolicySet head;
 
@@ -161,7 +163,7 @@ wanted_at(int64 now)
 		pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN ||
 		strcmp(errand.home, lg_settings_home_database()) != 0)
 		return now;
-	if (news.no_extension || must_poll())
+	if (news.no_extension || lg_keeper_must_poll())
 		wanted = Min(wanted, errand.worker.sent_at + POLL_INTERVAL);
 	for (int kind = 0; kind < LG_RECORD_KINDS; kind++)
 	{
