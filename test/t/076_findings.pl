@@ -350,6 +350,10 @@ $session->query($_) foreach split /; /, column($session, 'collector', 'remedy') 
 ok(goes($session, 'collector'), 'the remedy mends it');
 lg_drop($session);
 
+lg_configure($session, log_min_messages => 'panic');
+ok(comes($session, 'refusals not counted'), 'refusals cannot be seen');
+$session->query($_) foreach split /; /, column($session, 'refusals not counted', 'remedy') =~ s/;$//r;
+ok(goes($session, 'refusals not counted'), 'the remedy mends it');
 is(found($session, 'version'), '', 'library and catalog fit');
 my $version = $session->query("UPDATE pg_extension e SET extversion = '0.1' FROM pg_extension o WHERE o.oid = e.oid AND e.extname = 'pg_lifeguard' RETURNING o.extversion");
 is(found($session, 'version'), "warning|library $version meets catalog 0.1", 'then they do not');
