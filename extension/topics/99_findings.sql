@@ -519,6 +519,10 @@ BEGIN
 				lifeguard.report_count(s.ledger_unflushed, 'entry', 'entries'), lifeguard.report_count(s.records_unflushed, 'record', 'records')),
 			'SELECT keeper_problem, keeper_last_run, keeper_last_flush FROM lifeguard.status; -- the server log has the whole message');
 	END IF;
+	IF NOT s.refusals_counted THEN
+		RETURN QUERY VALUES ('notice', 'refusals not counted', 'connections that are turned away are not counted',
+			'log_min_messages hides them from the server log, and so from pg_lifeguard.', 'ALTER SYSTEM SET log_min_messages = ''fatal''; SELECT pg_reload_conf();');
+	END IF;
 	IF s.ledger_lost > 0 OR s.records_lost > 0 THEN
 		RETURN QUERY VALUES ('warning', 'cut off', 'what was to be remembered did not fit into memory',
 			format('Since the server started %s and %s were pushed out before they were in their tables.',

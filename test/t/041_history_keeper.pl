@@ -169,6 +169,59 @@ ok(problem_becomes('%has other columns%'), 'another layout is refused');
 $session->query('ALTER TABLE lifeguard.idle_transaction_entries DROP mine');
 ok(is_written('strange'), 'and this one is not');
 
+# --- so is one whose rows have no identity any more
+my $key = $session->query("SELECT conname FROM pg_constraint WHERE conrelid = 'lifeguard.idle_transaction_entries'::regclass AND contype = 'p'");
+$session->query(qq(ALTER TABLE lifeguard.idle_transaction_entries DROP CONSTRAINT "$key"));
+stay('nobody');
+ok(problem_becomes('%primary key%'), 'a table without its key is refused');
+is($session->query(sprintf $written, 'nobody'), '0', 'nothing is written to it');
+$session->query(qq(ALTER TABLE lifeguard.idle_transaction_entries ADD CONSTRAINT "$key" PRIMARY KEY (boot, number)));
+ok(is_written('nobody'), 'written when the key is back');
+
+# --- its owner's rights, and no more: what the table runs, runs with them
+my $superuser = $session->query('SELECT current_user');
+$session->query(<<'END');
+CREATE ROLE clerk;
+GRANT USAGE ON SCHEMA lifeguard TO clerk;
+CREATE FUNCTION is_clerk() RETURNS boolean LANGUAGE sql AS $$ SELECT current_user = 'clerk' $$;
+ALTER TABLE lifeguard.idle_transaction_entries OWNER TO clerk;
+ALTER TABLE lifeguard.idle_transaction_entries ADD CONSTRAINT is_clerk CHECK (public.is_clerk()) NOT VALID;
+REVOKE INSERT ON lifeguard.idle_transaction_entries FROM clerk;
+END
+stay('forbidden');
+ok(problem_becomes('%permission denied%'), 'what the owner may not do is not done');
+is($session->query(sprintf $written, 'forbidden'), '0', 'nothing is written');
+$session->query('GRANT INSERT ON lifeguard.idle_transaction_entries TO clerk');
+ok(is_written('forbidden'), 'written with the rights of the owner');
+$session->query(<<"END");
+ALTER TABLE lifeguard.idle_transaction_entries DROP CONSTRAINT is_clerk;
+ALTER TABLE lifeguard.idle_transaction_entries OWNER TO "$superuser";
+DROP FUNCTION is_clerk(); DROP OWNED BY clerk; DROP ROLE clerk;
+END
+ok(well_again(), 'well again');
+
+# --- a name once written stays, though nobody knows it any more
+my ($keeper_of_lock, $visitor) = map { LgSession->new($node) } 1 .. 2;
+$rival = LgSession->new($node);
+$rival->query('BEGIN; LOCK TABLE lifeguard.lock_wait_entries IN SHARE MODE');
+$keeper_of_lock->query('SELECT pg_advisory_lock(4711)');
+$visitor->send("SELECT 'visit', pg_advisory_lock(4711)");
+$session->poll('SELECT count(*) = 1 FROM lifeguard.lock_waits');
+$session->query('SELECT lifeguard.run_pass()');
+$keeper_of_lock->query('SELECT pg_advisory_unlock(4711)');
+$visitor->answer;
+$session->query('SELECT lifeguard.run_pass()');
+ok($session->poll($keeper_waits), 'the keeper waits');
+$rival->query(<<'END');
+INSERT INTO lifeguard.lock_wait_entries (boot, number, waiter_pid, wait_start, relation_name, mode)
+SELECT boot, number, 1, wait_start, 'as it was', 'gone'
+FROM lifeguard.read_lock_wait_history() WHERE waiter_query LIKE '%visit%';
+COMMIT
+END
+my $visit = "SELECT relation_name, waiter_pid = ${\$visitor->pid}, mode FROM lifeguard.lock_wait_entries WHERE waiter_query LIKE '%visit%'";
+ok($session->poll($visit, 'as it was|t|ExclusiveLock'), 'all is written anew but the name');
+$_->close foreach $keeper_of_lock, $visitor, $rival;
+
 # --- the extension is dropped while the keeper waits for one of its tables
 lg_configure($session, 'pg_lifeguard.notify' => 'on');
 $rival = LgSession->new($node);

@@ -126,7 +126,7 @@ $_->send("UPDATE cache SET payload = payload || 'z' WHERE id = 2") foreach @wait
 ok($session->poll("SELECT what FROM lifeguard.findings WHERE severity = 'critical' AND finding = 'blocker'",
 		"PID ${\$holder->pid}, shop as web in postgres, keeps 25 sessions waiting"), 'many wait: critical');
 like(column($session, 'blocker', 'why'),
-	qr/^1 directly, the longest for \S+ m?s, \S+ m?s in all; it is idle in transaction for \S+ m?s; awaited is public\.cache; its statement: BEGIN; UPDATE cache SET payload/,
+	qr/^1 directly, the longest for [^,;]*s, [^,;]*s in all; it is idle in transaction for [^,;]*s; awaited is public\.cache; its statement: BEGIN; UPDATE cache SET payload/,
 	'with figures');
 my $clerk = LgSession->new($node, user => 'clerk');
 is($clerk->error_of('SELECT f::text FROM lifeguard.findings f'), undef, 'a role without rights may look');
@@ -145,7 +145,7 @@ ok(goes($session, 'blocker'), 'it mends it');
 dismiss($session, @waiters);
 
 ok(comes($session, 'hot row'), 'what it cost');
-like(found($session, 'hot row'), qr/^warning\|rows of public\.cache cost 1 min[^|]* of waiting in the last hour$/, 'which rows');
+like(found($session, 'hot row'), qr/^warning\|rows of public\.cache cost \d+ min[^|]* of waiting in the last hour$/, 'which rows');
 like(column($session, 'hot row', 'why'),
 	qr/behind shop as web.*Most waited for: row \(\d+,\d+\)\. A row has (?:an unknown size|\S+ \S+) on average, the hot ones up to \d+ kB\..* % of \d+ updates were HOT, .*split it into several rows/,
 	'how wide it is, and what to do');
@@ -154,7 +154,7 @@ ok($session->poll("SELECT count(*) FROM lifeguard.findings WHERE finding = 'time
 	'it had no timeout');
 like(column($session, 'timeout', 'why'), qr/kept others waiting 1 time, up to 25 sessions at a time, for /, 'with figures');
 $remedy = column($session, 'timeout', 'remedy');
-is($remedy, q{ALTER ROLE web SET idle_in_transaction_session_timeout = '1 s';}, 'the remedy');
+like($remedy, qr/^ALTER ROLE web SET idle_in_transaction_session_timeout = '\d+ s';$/, 'the remedy');
 $session->query($remedy);
 is(found($session, 'timeout'), '', 'it mends it');
 $session->query("ALTER ROLE web SET idle_in_transaction_session_timeout = 0");
@@ -164,7 +164,7 @@ ok(goes($session, 'timeout'), 'one for all mends it, too');
 
 # --- the idle transaction from above has grown old
 ok(comes($session, 'idle transaction'), 'an idle transaction');
-like(found($session, 'idle transaction'), qr/^warning\|PID ${\$locker->pid}, shop as web in postgres, is idle in a transaction for \S+ s$/, 'who it is');
+like(found($session, 'idle transaction'), qr/^warning\|PID ${\$locker->pid}, shop as web in postgres, is idle in a transaction for [^,|]* s$/, 'who it is');
 is(column($session, 'idle transaction', 'why'),
 	"It holds ShareLock on public.till: whoever writes there will wait for it. Its last statement: BEGIN; LOCK TABLE till IN SHARE MODE; SELECT 'no news'",
 	'what it holds');
@@ -315,7 +315,7 @@ ok($session->poll("SELECT total_wait >= '75 s' FROM lifeguard.blockers WHERE pid
 $writer->query('ROLLBACK');
 $_->answer foreach ($ddl, @queue);
 ok(comes($session, 'contention'), 'contention');
-like(found($session, 'contention'), qr/^warning\|locks on public\.till cost 1 min/, 'where');
+like(found($session, 'contention'), qr/^warning\|locks on public\.till cost \d+ min/, 'where');
 ok($session->poll("SELECT count(*) FROM lifeguard.findings WHERE finding = 'timeout' AND what = 'role clerk asks for locks on the whole of public.till without lock_timeout'", 1), 'and whose doing');
 $session->query(column($session, 'timeout', 'remedy'));
 ok(goes($session, 'timeout'), 'the remedy mends it');
@@ -350,6 +350,10 @@ $session->query($_) foreach split /; /, column($session, 'collector', 'remedy') 
 ok(goes($session, 'collector'), 'the remedy mends it');
 lg_drop($session);
 
+lg_configure($session, log_min_messages => 'panic');
+ok(comes($session, 'refusals not counted'), 'refusals cannot be seen');
+$session->query($_) foreach split /; /, column($session, 'refusals not counted', 'remedy') =~ s/;$//r;
+ok(goes($session, 'refusals not counted'), 'the remedy mends it');
 is(found($session, 'version'), '', 'library and catalog fit');
 my $version = $session->query("UPDATE pg_extension e SET extversion = '0.1' FROM pg_extension o WHERE o.oid = e.oid AND e.extname = 'pg_lifeguard' RETURNING o.extversion");
 is(found($session, 'version'), "warning|library $version meets catalog 0.1", 'then they do not');

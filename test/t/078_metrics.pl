@@ -354,9 +354,9 @@ is(lg_log_complaints($node), '', 'nothing bad in the log');
 {
 	my $bare = lg_server('bare', preload => '');
 	my $session = LgSession->new($bare);
-	my $metrics = metrics($session);
-
 	$session->query('CREATE ROLE nobody LOGIN');
+	ok($session->poll('SELECT used = 1 FROM lifeguard.connections'), 'nobody else is there any more');
+	my $metrics = metrics($session);
 	is($metrics->{up}, 0, 'not preloaded: not up');
 	is(join(' ', sort map { s/\{.*//r } keys %$metrics),
 		join(' ', ('connections_by_state') x 5, qw(connections_max connections_usable connections_used idle_in_transaction_longest_seconds up)),
