@@ -9,7 +9,8 @@
  *		crowd visit COUNT CYCLE_MS HOLD_MS SECONDS CONNINFO
  *			COUNT visitors, who come one after another during the first cycle: connect,
  *			keep the server busy for HOLD_MS, disconnect, and think for the rest of a
- *			cycle.  Who is refused tries again 250 ms later.  Per attempt:
+ *			cycle.  Who is refused tries again 250 ms later.  It ends after SECONDS or at
+ *			SIGTERM, when those inside have been served.  Per attempt:
  *				TIME refused SQLSTATE MS
  *				TIME served READY MS
  *				TIME failed SQLSTATE MS
@@ -29,6 +30,7 @@
 #include <libpq-fe.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,8 +49,10 @@ static const char *conninfo;
 static double cycle;
 static double hold;
 static double start;
-static double end;
 static int count;
+
+/* Brought forward by SIGTERM. */
+static _Atomic double end;
 
 static double
 now(void)
@@ -59,17 +63,18 @@ now(void)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
+/* In slices: a visitor who sleeps hears of the end. */
 static void
 nap_until(double when)
 {
-	double left = when - now();
-	struct timespec ts;
+	double left;
 
-	if (left <= 0)
-		return;
-	ts.tv_sec = (time_t) left;
-	ts.tv_nsec = (long) ((left - (double) ts.tv_sec) * 1e9);
-	nanosleep(&ts, NULL);
+	while ((left = when - now()) > 0 && (end == 0 || now() < end))
+	{
+		struct timespec ts = {.tv_nsec = left < 0.2 ? (long) (left * 1e9) : 200000000};
+
+		nanosleep(&ts, NULL);
+	}
 }
 
 static void
@@ -185,7 +190,13 @@ run_visitors(double seconds)
 	static pthread_t threads[MAX_CLIENTS];
 	static int numbers[MAX_CLIENTS];
 	pthread_attr_t attributes;
+	struct timespec patience = {.tv_sec = (time_t) seconds};
+	sigset_t term;
 
+	/* no visitor is to be interrupted: only we take it, when we ask */
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &term, NULL);
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, 256 * 1024);
 	start = now();
@@ -196,6 +207,8 @@ run_visitors(double seconds)
 		if (pthread_create(&threads[i], &attributes, visitor, &numbers[i]) != 0)
 			fail("could not start a visitor", "too many threads");
 	}
+	if (sigtimedwait(&term, NULL, &patience) == SIGTERM)
+		end = now();
 	for (int i = 0; i < count; i++)
 		pthread_join(threads[i], NULL);
 }

@@ -222,6 +222,20 @@ is($eye->query('SELECT application_name FROM lifeguard.refusals ORDER BY at OFFS
 	($on->{new} ? 'caf\xc3\xa9\x01' : 'caf???') . "\n" . 'x' x 63 . "\n",
 	'as what the client calls itself, as the server has it');
 
+# --- nothing else wakes it: it comes for the keeper's sake, too, but no sooner than
+# 10 s after that was there last
+my $prompt = 0;
+foreach (1 .. 3)
+{
+	$eye->poll("SELECT records_unflushed = 0 AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'pg_lifeguard keeper') FROM lifeguard.status")
+	  or die "the keeper does not end\n";
+	my ($before, $keeper) = split /\|/, lg_status($eye, 'passes, keeper_last_run');
+	knock($on, 1, user => 'limited');
+	$eye->poll("SELECT passes > $before FROM lifeguard.status") or last;
+	$prompt++ if lg_status($eye, "last_pass < timestamptz '$keeper' + interval '8 s'") eq 't';
+}
+cmp_ok($prompt, '>=', 2, 'the collector comes because somebody was refused');
+
 # --- by cause
 $held->close;
 my $passes = lg_status($eye, 'passes');

@@ -157,6 +157,9 @@ like(bottlenecks('figures'),
 my ($lost) = bottlenecks('figures') =~ / Of (\d+)/;
 ok($lost > 60 * $many && $lost < 68 * $many, "seconds lost: $lost");
 like(bottlenecks('advice'), qr/lifeguard\.blockers/, 'advice');
+my $stranger = LgSession->new($node, user => 'stranger', parameters => { application_name => 'stranger' });
+is(bottlenecks('*', $stranger), bottlenecks('*'), 'a stranger sees the same');
+$stranger->close;
 
 # one costs more than the other
 my ($other) = crowd(1);
@@ -305,7 +308,7 @@ is(bottlenecks('component, what, average_active, share'), 'client-side pool|api|
 is(bottlenecks('figures'),
 	'The application "api" of role "clerk" in database "postgres" on 127.0.0.1 has held 4 connections in the last minutes and kept them busy (active 4.0, idle in a transaction 0.0, idle 0.0 on average, active 4 at most), while only 14 of 57 usable slots are taken. So its own pool is the queue; how long its requests wait there cannot be seen from here.',
 	'figures');
-my $stranger = LgSession->new($node, user => 'stranger', parameters => { application_name => 'stranger' });
+$stranger = LgSession->new($node, user => 'stranger', parameters => { application_name => 'stranger' });
 is(bottlenecks('component, what, average_active, share', $stranger), bottlenecks('component, what, average_active, share'), 'a stranger sees as much');
 like(bottlenecks('figures', $stranger), qr/in database "postgres" has held 4/, 'but no address');
 is($stranger->query('SELECT count(*), sum(average_active) FROM lifeguard.load'), '2|9.000', 'and the load');
