@@ -150,14 +150,16 @@ RETURNS TABLE (severity text, finding text, what text, why text, remedy text)
 LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	RETURN QUERY
-	WITH causes AS (
-		SELECT r.cause, sum(r.attempts) AS attempts, max(r.at) AS newest,
-			(array_agg(lifeguard.report_who(r.application_name, r.usename, r.datname) ORDER BY r.at DESC))[1] AS who,
-			(array_agg(r.usename ORDER BY r.at DESC) FILTER (WHERE r.usename IS NOT NULL))[1] AS usename,
-			(array_agg(r.datname ORDER BY r.at DESC) FILTER (WHERE r.datname IS NOT NULL))[1] AS datname
+	WITH recent AS MATERIALIZED (
+		SELECT r.cause, r.at, r.attempts, r.application_name, r.usename, r.datname
 		FROM lifeguard.refusals r
 		WHERE r.at >= statement_timestamp() - interval '1 hour' AND (r.recorded_on = 'standby' OR NOT pg_is_in_recovery())
-		GROUP BY r.cause
+	), causes AS (
+		SELECT s.*, n.application_name, n.usename, n.datname
+		FROM (SELECT r.cause, sum(r.attempts) AS attempts, max(r.at) AS newest FROM recent r GROUP BY r.cause) s
+			-- of a flood most have no names
+			CROSS JOIN LATERAL (SELECT r.application_name, r.usename, r.datname FROM recent r
+				WHERE r.cause IS NOT DISTINCT FROM s.cause ORDER BY r.usename IS NULL, r.at DESC LIMIT 1) n
 	)
 	SELECT CASE WHEN c.newest >= statement_timestamp() - interval '5 min' THEN 'critical' ELSE 'warning' END, 'refusals',
 		format('%s turned away: %s', lifeguard.report_count(c.attempts::bigint, 'connection attempt was', 'connection attempts were'), CASE c.cause
@@ -168,10 +170,10 @@ BEGIN
 			WHEN 'role limit' THEN 'a role''s limit was reached'
 			WHEN 'child limit' THEN 'too many were still logging in'
 			ELSE coalesce(c.cause, 'for a reason not known') END),
-		format('In the last hour, the newest at %s: %s.', lifeguard.report_time(c.newest), c.who),
+		format('In the last hour, the newest at %s: %s.', lifeguard.report_time(c.newest), lifeguard.report_who(c.application_name, c.usename, c.datname)),
 		CASE c.cause
-			WHEN 'database limit' THEN coalesce(format('ALTER DATABASE %s CONNECTION LIMIT -1; -- or a higher one', lifeguard.report_identifier(c.datname)), 'ALTER DATABASE ... CONNECTION LIMIT')
-			WHEN 'role limit' THEN coalesce(format('ALTER ROLE %s CONNECTION LIMIT -1; -- or a higher one', lifeguard.report_identifier(c.usename)), 'ALTER ROLE ... CONNECTION LIMIT')
+			WHEN 'database limit' THEN coalesce('ALTER DATABASE ' || lifeguard.report_identifier(c.datname) || ' CONNECTION LIMIT -1; -- or a higher one', 'ALTER DATABASE ... CONNECTION LIMIT')
+			WHEN 'role limit' THEN coalesce('ALTER ROLE ' || lifeguard.report_identifier(c.usename) || ' CONNECTION LIMIT -1; -- or a higher one', 'ALTER ROLE ... CONNECTION LIMIT')
 			WHEN 'child limit' THEN 'find out who connects and does not log in: log_connections; a lower authentication_timeout lets go of them sooner'
 			WHEN 'replication' THEN 'ALTER SYSTEM SET max_wal_senders = ...; -- and restart the server'
 			ELSE format('SELECT * FROM lifeguard.saturation_snapshots WHERE at >= %s ORDER BY at DESC, total DESC; -- who held them', lifeguard.report_moment(c.newest - interval '1 minute')) END
@@ -440,7 +442,7 @@ BEGIN
 	RETURN QUERY
 	WITH entries AS (
 		SELECT l.policy, l.outcome, count(*) AS sessions, max(l.blocked_total) AS blocked,
-			max(ARRAY[to_char(l.at, 'YYYYMMDDHH24MISSUS'), lifeguard.report_who(l.application_name, l.usename, l.datname), l.reason]) AS newest
+			max(ARRAY[to_char(l.at, 'YYYYMMDDHH24MISSUS'), l.application_name, l.usename, l.datname, l.reason]) AS newest
 		FROM lifeguard.ledger l
 		WHERE l.at >= statement_timestamp() - interval '1 hour' AND l.policy IS NOT NULL
 			AND (l.outcome IN ('spared: protected role', 'spared: protected application', 'spared: superuser',
@@ -453,7 +455,7 @@ BEGIN
 		format('policy %s left %s as they were: %s', lifeguard.report_line(e.policy, 64),
 			lifeguard.report_count(e.sessions, 'session', 'sessions'), regexp_replace(e.outcome, '^spared: ', '')),
 		format('In the last hour%s. The newest was %s%s.', CASE WHEN e.blocked > 0 THEN format(', while up to %s waited for one of them', e.blocked) ELSE '' END,
-			e.newest[2], coalesce(': ' || lifeguard.report_line(e.newest[3], 200), '')),
+			lifeguard.report_who(e.newest[2], e.newest[3]::name, e.newest[4]::name), coalesce(': ' || lifeguard.report_line(e.newest[5], 200), '')),
 		CASE e.outcome
 			WHEN 'over limit' THEN format('SELECT lifeguard.alter_policy(%s, max_per_pass => 0, max_per_minute => %s);',
 				lifeguard.report_literal(e.policy), least(600, 20 + e.sessions))

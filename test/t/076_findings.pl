@@ -303,6 +303,14 @@ $_->answer foreach @later;
 dismiss($session, @pile, @behind, @later, $stays);
 lg_drop($session);
 
+# --- elsewhere the collector has stood still meanwhile
+ok($strange->poll("SELECT collector = 'stalled' AND clock_timestamp() - last_pass > '6.5 s' FROM lifeguard.status"), 'it has stood still');
+is(found($strange, 'collector'), 'critical|the collector makes no passes', 'critical');
+kill CONT => $frozen;
+ok(comes($strange, 'gap'), 'a gap');
+like(found($strange, 'gap'), qr/^warning\|the collector came more than 5 s late at 20/, 'of which kind');
+ok(goes($strange, 'collector'), 'it goes on');
+
 # --- a whole table, asked for without a limit; it can be any relation
 my $writer = web();
 $writer->query('BEGIN; INSERT INTO till VALUES (3)');
@@ -372,13 +380,7 @@ is(LgSession->new($standby, user => 'clerk')->error_of('SELECT f::text FROM life
 $there->close;
 $standby->stop;
 
-# --- elsewhere: what did not fit, and the collector that stood still
-ok($strange->poll("SELECT collector = 'stalled' AND clock_timestamp() - last_pass > '6.5 s' FROM lifeguard.status"), 'it has stood still');
-is(found($strange, 'collector'), 'critical|the collector makes no passes', 'critical');
-kill CONT => $frozen;
-ok(comes($strange, 'gap'), 'a gap');
-like(found($strange, 'gap'), qr/^warning\|the collector came more than 5 s late at 20/, 'of which kind');
-ok(goes($strange, 'collector'), 'it goes on');
+# --- elsewhere: clients that do not send, and what did not fit
 ok($strange->poll("SELECT count(*) FROM lifeguard.findings WHERE finding = 'bottleneck' AND what LIKE 'clients: %'", 1), 'clients that send nothing are a bottleneck');
 like($strange->query("SELECT why FROM lifeguard.findings WHERE what LIKE 'clients: %'"), qr/^\d\.\d sessions on average waited, in the middle of a statement/, 'with figures');
 dismiss($strange, @copies);
