@@ -9,7 +9,8 @@
  *		crowd visit COUNT CYCLE_MS HOLD_MS SECONDS CONNINFO
  *			COUNT visitors, who come one after another during the first cycle: connect,
  *			keep the server busy for HOLD_MS, disconnect, and think for the rest of a
- *			cycle.  Who is refused tries again 250 ms later.  Per attempt:
+ *			cycle.  Who is refused tries again 250 ms later.  It ends after SECONDS or at
+ *			SIGTERM, when those inside have been served.  Per attempt:
  *				TIME refused SQLSTATE MS
  *				TIME served READY MS
  *				TIME failed SQLSTATE MS
@@ -29,6 +30,7 @@
 #include <libpq-fe.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,8 +49,10 @@ static const char *conninfo;
 static double cycle;
 static double hold;
 static double start;
-static double end;
 static int count;
+
+/* Brought forward by SIGTERM. */
+static _Atomic double end;
 
 static double
 now(void)
@@ -59,17 +63,18 @@ now(void)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
+/* In slices: a visitor who sleeps hears of the end. */
 static void
 nap_until(double when)
 {
-	double left = when - now();
-	struct timespec ts;
+	double left;
 
-	if (left <= 0)
-		return;
-	ts.tv_sec = (time_t) left;
-	ts.tv_nsec = (long) ((left - (double) ts.tv_sec) * 1e9);
-	nanosleep(&ts, NULL);
+	while ((left = when - now()) > 0 && (end == 0 || now() < end))
+	{
+		struct timespec ts = {.tv_nsec = left < 0.2 ? (long) (left * 1e9) : 200000000};
+
+		nanosleep(&ts, NULL);
+	}
 }
 
 static void
@@ -185,7 +190,13 @@ run_visitors(double seconds)
 	static pthread_t threads[MAX_CLIENTS];
 	static int numbers[MAX_CLIENTS];
 	pthread_attr_t attributes;
+	struct timespec patience = {.tv_sec = (time_t) seconds};
+	sigset_t term;
 
+	/* no visitor is to be interrupted: only we take it, when we ask */
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &term, NULL);
 	pthread_attr_init(&attributes);
 	pthread_attr_setstacksize(&attributes, 256 * 1024);
 	start = now();
@@ -196,6 +207,8 @@ run_visitors(double seconds)
 		if (pthread_create(&threads[i], &attributes, visitor, &numbers[i]) != 0)
 			fail("could not start a visitor", "too many threads");
 	}
+	if (sigtimedwait(&term, NULL, &patience) == SIGTERM)
+		end = now();
 	for (int i = 0; i < count; i++)
 		pthread_join(threads[i], NULL);
 }
@@ -302,29 +315,55 @@ make_packet(char *packet, size_t size, const char *user, const char *database)
 	return length;
 }
 
-/* Whether an answer is an error with that SQLSTATE. */
-static bool
-says(const char *answer, ssize_t length, const char *state)
+/* What an answer has come to so far. */
+typedef enum Answer
 {
-	ssize_t at = 5;
+	GOES_ON,
+	REFUSED, /* an error with SQLSTATE 53300 */
+	OTHER	 /* another error, or a session */
+} Answer;
 
-	if (length < 6 || answer[0] != 'E')
-		return false;
-	while (at < length && answer[at] != '\0')
+static Answer
+read_error(const char *fields, const char *end)
+{
+	for (; fields < end && *fields != '\0'; fields += strlen(fields) + 1)
 	{
-		if (answer[at] == 'C')
-			return strcmp(answer + at + 1, state) == 0;
-		at += (ssize_t) strlen(answer + at) + 1;
+		if (*fields == 'C')
+			return strcmp(fields + 1, "53300") == 0 ? REFUSED : OTHER;
 	}
-	return false;
+	return OTHER;
+}
+
+/* Message by message: before its error a backend may have let the client in. */
+static Answer
+read_answer(const char *answer, size_t length)
+{
+	size_t at = 0;
+
+	while (at + 5 <= length)
+	{
+		uint32_t size;
+
+		memcpy(&size, answer + at + 1, 4);
+		size = ntohl(size);
+		if (answer[at] == 'Z')
+			return OTHER;
+		if (at + 1 + size > length)
+			break;
+		if (answer[at] == 'E')
+			return read_error(answer + at + 5, answer + at + 1 + size);
+		at += 1 + size;
+	}
+	return GOES_ON;
 }
 
 static void
 knock_once(const struct sockaddr_un *address, const char *packet, size_t size, Knocks *knocks)
 {
 	char answer[4096];
-	ssize_t length = 0;
+	size_t length = 0;
 	ssize_t got;
+	Answer said = GOES_ON;
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
 	if (fd < 0)
@@ -334,17 +373,14 @@ knock_once(const struct sockaddr_un *address, const char *packet, size_t size, K
 	knocks->attempts++;
 	if (send(fd, packet, size, MSG_NOSIGNAL) == (ssize_t) size)
 	{
-		while (length < (ssize_t) sizeof(answer) - 1 &&
-			   (got = recv(fd, answer + length, sizeof(answer) - 1 - (size_t) length, 0)) > 0)
+		while (said == GOES_ON && length < sizeof(answer) &&
+			   (got = recv(fd, answer + length, sizeof(answer) - length, 0)) > 0)
 		{
-			length += got;
-			/* a session, which would stay */
-			if (answer[0] != 'E')
-				break;
+			length += (size_t) got;
+			said = read_answer(answer, length);
 		}
 	}
-	answer[length] = '\0';
-	if (says(answer, length, "53300"))
+	if (said == REFUSED)
 		knocks->refused++;
 	else
 		knocks->others++;

@@ -197,6 +197,11 @@ share_of() {
 	done
 }
 
+# CPU of the processes that a server has had, those still there not counted, in
+# ns: what the kernel charges a parent for its dead children.  Nobody else may end
+# meanwhile.  In steps of 10 ms.
+reaped_by() { awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($14 + $15) * 1e9 / hz }' "/proc/$1/stat"; }
+
 # What a process has of its own is what it costs; shared pages are PostgreSQL's.
 memory_of() {
 	awk -v what="$1" '/^RssAnon:/ { own = $2 } /^VmRSS:/ { all = $2 }
@@ -206,12 +211,12 @@ memory_of() {
 # start_under_callgrind LIBRARIES [OPTION...]: the server of with_server, stopped
 # since, with these libraries; OPTION: for callgrind.
 start_under_callgrind() {
-	local libraries=$1 out=$work/callgrind try
+	local libraries=$1 try
 	shift
-	rm -rf "$out"
-	mkdir "$out"
-	[ "$(id -u)" != 0 ] || chown "$lg_user" "$out"
-	in_group lg_as_user valgrind --tool=callgrind --callgrind-out-file="$out/%p" "$@" \
+	# a folder each: processes of the one before may still be writing
+	callgrind=$(mktemp -d "$work/callgrind.XXXXXX")
+	[ "$(id -u)" != 0 ] || chown "$lg_user" "$callgrind"
+	in_group lg_as_user valgrind --tool=callgrind --callgrind-out-file="$callgrind/%p" "$@" \
 		"$(lg_bindir)/postgres" -D "$cluster/data" -c "shared_preload_libraries=$libraries" \
 		-c pg_lifeguard.sample_interval=0 </dev/null >"$work/valgrind" 2>&1
 	for ((try = 0; try < 600; try++)); do
@@ -229,10 +234,10 @@ stop_under_callgrind() {
 counted_in() {
 	local try
 	for ((try = 0; try < 300; try++)); do
-		! grep -q '^totals:' "$work/callgrind/$1" 2>/dev/null || break
+		! grep -q '^totals:' "$callgrind/$1" 2>/dev/null || break
 		nap 0.1
 	done
-	echo "$work/callgrind/$1"
+	echo "$callgrind/$1"
 }
 
 in_all() { awk '/^totals:/ { print $2 }' "$1"; }

@@ -168,8 +168,9 @@ lg_setup_debian() {
 }
 
 # What the tests of clients use.  It is unpacked and not installed: PgBouncer's
-# package starts a pooler on port 6432, and that of node-postgres goes with no
-# other nodejs than Debian's, though the module itself does.
+# package starts a pooler on port 6432, those of Prometheus and its exporter start
+# both, and that of node-postgres goes with no other nodejs than Debian's, though the
+# module itself does.
 lg_client_packages() {
 	echo pgbouncer libevent-2.1-7 libc-ares2
 	echo node-pg node-async node-inherits node-readable-stream node-safe-buffer node-split2

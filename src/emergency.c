@@ -420,9 +420,9 @@ write_report(const Holders *holders, const LgMemory *memory, const LgRescue *res
 	tell_blockers(&out, memory->graph, memory->now.wall);
 	tell_policies(&out, policies, some_role, memory->now);
 	lg_rights_close();
-	appendStringInfo(&out, "\nRefused: " INT64_FORMAT " connection attempts since %s.",
-					 lg_shared->refusals_unreported,
-					 lg_shared->emergency_at == 0 ? "the server started" : "the last such report");
+	appendStringInfo(&out, "\nConnection attempts refused since %s: " INT64_FORMAT ".",
+					 lg_shared->emergency_at == 0 ? "the server started" : "the last such report",
+					 lg_shared->refusals_unreported);
 
 	ereport(LOG_SERVER_ONLY,
 			(errmsg("nobody can log in: all %d connection slots are taken, of which %d are for any "

@@ -14,8 +14,8 @@
  * nobody ever waits for who has claimed one and still writes down its name.  What
  * finds no room is counted in the last group, which has no name.
  *
- * Durations are counted in eighths of the histogram's unit, so that its finest
- * buckets, below a quarter of a millisecond wide, lie where log-ins are.
+ * Durations are counted in eighths of the histogram's unit: it begins at 1/8 ms, since
+ * a log-in may take less than the millisecond at which its buckets begin.
  *
  * Locking: none; every number is an atomic of its own.  A reader may find a connection
  * in one and not yet in another.

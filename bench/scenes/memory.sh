@@ -2,11 +2,6 @@
 #
 # memory.sh: a pile-up with all that is remembered and written: collector, keeper, visitor.
 
-# CPU of the workers that a server has had, those still there not counted, in ns:
-# what the kernel charges a parent for its dead children.  Nobody else may end
-# meanwhile.  In steps of 10 ms.
-reaped_by() { awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); print ($14 + $15) * 1e9 / hz }' "/proc/$1/stat"; }
-
 # Keeper and visitor are short-lived: their postmaster knows what they took.
 scene_memory() {
 	local collector waiters=200 blocker waiter from_cpu from_reaped began own workers all written

@@ -76,7 +76,7 @@ FROM ONLY lifeguard.snapshot_entries e
 		OR COALESCE(pg_catalog.pg_has_role(e.usesysid, 'USAGE'), false) AS see) may
 WHERE NOT EXISTS (SELECT FROM memory m WHERE m.boot = e.boot AND m.number = e.number);
 COMMENT ON VIEW lifeguard.saturation_snapshots IS
-'Who held the connection slots each time more were taken than ever before (since the server''s start or reset()), and when connections were refused, as sessions were before any policy acted: a row for each of the 64 largest groups, and one without names for all other slots, those still logging in included, so that total adds up to used. At most once a second for each reason; of a second with several high-water marks the last is kept, and shown when that second is over. Counts are true for everybody, whoever may see the sessions.';
+'Who held the connection slots each time more were taken than ever before (since the server''s start or reset()), and when connections were refused, as sessions were before any policy acted: a row for each of the 64 largest groups, and one without names for all other slots, those still logging in included, so that total adds up to used. At most once a second for each reason; of a second with several high-water marks the last is kept, and shown by the first pass after it. Counts are true for everybody, whoever may see the sessions.';
 COMMENT ON COLUMN lifeguard.saturation_snapshots.at IS 'When: the beginning of the pass that looked';
 COMMENT ON COLUMN lifeguard.saturation_snapshots.reason IS 'high water: more slots were taken than ever before; refusal: connection attempts had been turned away since the pass before';
 COMMENT ON COLUMN lifeguard.saturation_snapshots.used IS 'Connection slots taken then, by connections still logging in too; the sum of total';

@@ -85,24 +85,36 @@ COMMENT ON FUNCTION lifeguard.load_by_component() IS
 'The load of the last minute, and of the last 10 s, by what the view bottleneck calls a component.';
 
 -- What the waits of the last minute were for, and behind whom, where most was lost.
+-- A pile-up on a row that each has to fetch anew is for transactions, and the collector
+-- cannot tell of which table; those who wait at this moment can, in this database.
 CREATE FUNCTION lifeguard.costliest_lock()
 RETURNS TABLE (datname name, relation_name text, locktype text, seconds numeric, total numeric,
-	root_application_name text, root_usename name, root_seconds numeric)
+	root_application_name text, root_usename name, root_seconds numeric, waiting bigint)
 LANGUAGE sql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
-SELECT c.datname, c.relation_name, c.locktype,
-	sum(sum(c.lost)) OVER (PARTITION BY c.datname, c.relation_name, c.locktype) AS seconds,
-	sum(sum(c.lost)) OVER (), c.root_application_name, c.root_usename, sum(c.lost)
-FROM (SELECT m.datname, CASE WHEN m.relation_name <> 'uncertain' THEN m.relation_name END AS relation_name,
-		CASE WHEN m.relation_name <> 'uncertain' THEN 'relation' ELSE m.locktype END AS locktype,
-		m.root_application_name, m.root_usename, m.seconds_seen + m.seconds_estimated AS lost
-	FROM lifeguard.contention_minutes m
-	WHERE m.minute >= date_trunc('minute', clock_timestamp()) - interval '1 minute'
-		AND m.minute <= clock_timestamp()) c
-GROUP BY c.datname, c.relation_name, c.locktype, c.root_application_name, c.root_usename
-ORDER BY seconds DESC, 8 DESC LIMIT 1
+WITH costs AS (
+	SELECT c.datname, c.relation_name, c.locktype,
+		sum(sum(c.lost)) OVER (PARTITION BY c.datname, c.relation_name, c.locktype) AS seconds,
+		sum(sum(c.lost)) OVER () AS total, c.root_application_name, c.root_usename, sum(c.lost) AS root_seconds
+	FROM (SELECT m.datname, CASE WHEN m.relation_name <> 'uncertain' THEN m.relation_name END AS relation_name,
+			CASE WHEN m.relation_name <> 'uncertain' THEN 'relation' ELSE m.locktype END AS locktype,
+			m.root_application_name, m.root_usename, m.seconds_seen + m.seconds_estimated AS lost
+		FROM lifeguard.contention_minutes m
+		WHERE m.minute >= date_trunc('minute', clock_timestamp()) - interval '1 minute'
+			AND m.minute <= clock_timestamp()) c
+	GROUP BY c.datname, c.relation_name, c.locktype, c.root_application_name, c.root_usename
+	ORDER BY seconds DESC, root_seconds DESC LIMIT 1
+)
+SELECT c.datname, COALESCE(c.relation_name, w.relation_name), c.locktype, c.seconds, c.total,
+	c.root_application_name, c.root_usename, c.root_seconds, w.waiting
+FROM costs c
+	LEFT JOIN LATERAL (SELECT w.relation_name, count(*) AS waiting
+		FROM lifeguard.lock_waits w
+		WHERE c.relation_name IS NULL AND c.datname = current_database()
+			AND w.locktype = c.locktype AND w.relation_name <> 'uncertain'
+		GROUP BY w.relation_name ORDER BY waiting DESC, w.relation_name LIMIT 1) w ON true
 $$;
 COMMENT ON FUNCTION lifeguard.costliest_lock() IS
-'For which relation, or kind of lock, waiting cost most in the minute under way and the one before, and behind which application and role most of that; from contention.';
+'For which relation, or kind of lock, waiting cost most in the minute under way and the one before, and behind which application and role most of that; from contention. waiting: where only those who wait now know the relation, how many.';
 
 CREATE FUNCTION lifeguard.saturated_waits()
 RETURNS TABLE (component text, what text, average_active numeric, share numeric,
@@ -137,7 +149,8 @@ SELECT s.component,
 		WHEN 'locks' THEN format('%s sessions on average waited for locks of others, %s %% of those active.', s.n, s.percent)
 			|| format(' Of %s s lost to that since %s, %s s were for %s%s, %s s of these behind the application "%s" of role "%s".',
 				round(k.total, 1), to_char(date_trunc('minute', clock_timestamp()) - interval '1 minute', 'HH24:MI'),
-				round(k.seconds, 1), COALESCE(k.relation_name, 'locks of kind ' || k.locktype),
+				round(k.seconds, 1), CASE WHEN k.waiting IS NULL THEN COALESCE(k.relation_name, 'locks of kind ' || k.locktype)
+					ELSE format('locks of kind %s (%s sessions wait for one on %s now)', k.locktype, k.waiting, k.relation_name) END,
 				COALESCE(' in database "' || k.datname || '"', ''), round(k.root_seconds, 1),
 				COALESCE(k.root_application_name, '?'), COALESCE(k.root_usename, '?'))
 		WHEN 'LWLock' THEN format('%s sessions on average waited for the server''s internal lock %s, %s %% of those active.', s.n, s.thing, s.percent)
@@ -173,28 +186,43 @@ CREATE FUNCTION lifeguard.saturated_slots()
 RETURNS TABLE (component text, what text, average_active numeric, share numeric,
 	figures text, advice text, weight numeric)
 LANGUAGE sql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
-WITH slots AS MATERIALIZED (
-	SELECT c.*, c.idle + c.idle_in_transaction + c.idle_in_transaction_aborted AS idle_somehow,
-		(SELECT COALESCE(sum(h.refusals), 0) FROM lifeguard.read_connection_history() h
-			WHERE h.minute >= date_trunc('minute', clock_timestamp()) - interval '1 minute'
-				AND h.minute <= clock_timestamp()) AS turned_away
-	FROM lifeguard.connections c
+WITH refused AS MATERIALIZED (
+	SELECT CASE r.cause WHEN 'reserved' THEN 'slots' WHEN 'superuser reserved' THEN 'slots' ELSE r.cause END AS cause,
+		sum(r.attempts) AS attempts,
+		mode() WITHIN GROUP (ORDER BY r.datname) AS datname, mode() WITHIN GROUP (ORDER BY r.usename) AS usename
+	FROM lifeguard.refusals r
+	WHERE r.at > clock_timestamp() - interval '1 minute' AND r.at <= clock_timestamp()
+	GROUP BY 1
+), load AS MATERIALIZED (
+	SELECT sum(l.average_active) AS active FROM lifeguard.read_load(60) l
 )
 SELECT 'slots', 'max_connections', l.active, NULL::numeric,
-	format('%s of %s usable slots are taken (active %s, idle %s, idle in a transaction %s), %s connection attempts were turned away since %s.',
-		s.used, s.usable, s.active, s.idle, s.idle_in_transaction + s.idle_in_transaction_aborted, s.turned_away,
-		to_char(date_trunc('minute', clock_timestamp()) - interval '1 minute', 'HH24:MI'))
+	format('%s of %s usable slots are taken (active %s, idle %s, idle in a transaction %s); %s connection attempts were turned away in the last minute.',
+		c.used, c.usable, c.active, c.idle, c.idle_in_transaction + c.idle_in_transaction_aborted, COALESCE(r.attempts, 0))
 		|| COALESCE(format(' Most are held by the application "%s" of role "%s": %s, %s of them idle.',
 			u.application_name, u.usename, u.used, u.idle), ''),
-	CASE WHEN s.idle_somehow >= 0.4 * s.used
+	CASE WHEN c.idle + c.idle_in_transaction + c.idle_in_transaction_aborted >= 0.4 * c.used
 		THEN 'Slots are held by sessions that do nothing: make the pools smaller (lifeguard.pool_advice), or make room by a policy with target idle and connections_above.'
 		ELSE 'Slots are held by sessions at work: mend what they wait for, see lifeguard.load and the other rows here; more slots would only let more of them wait.' END,
-	s.used / 2.0
-FROM slots s
-	LEFT JOIN (SELECT sum(l.average_active) AS active FROM lifeguard.read_load(60) l) l ON true
+	c.used / 2.0
+FROM lifeguard.connections c
+	CROSS JOIN load l
+	LEFT JOIN refused r ON r.cause = 'slots'
 	LEFT JOIN LATERAL (SELECT g.application_name, g.usename, g.used, g.idle FROM lifeguard.connection_usage g
 		ORDER BY g.used DESC, g.idle DESC LIMIT 1) u ON true
-WHERE s.used_share >= 0.95 OR s.turned_away > 0
+WHERE c.used_share >= 0.95 OR r.attempts > 0
+UNION ALL
+SELECT 'slots', CASE r.cause WHEN 'database limit' THEN format('CONNECTION LIMIT of database %I', r.datname)
+		WHEN 'role limit' THEN format('CONNECTION LIMIT of role %I', r.usename)
+		WHEN 'replication' THEN 'max_wal_senders'
+		ELSE 'connections that have not logged in' END,
+	l.active, NULL, format('%s connection attempts were turned away by that in the last minute.', r.attempts),
+	CASE r.cause WHEN 'replication' THEN 'Look at pg_stat_replication for standbys that are counted twice, or raise max_wal_senders.'
+		WHEN 'child limit' THEN 'Very many connections are being made at once, or clients connect and then say nothing: look at who does that, and at authentication_timeout.'
+		ELSE 'Make the pools of its clients smaller than the limit together, or raise the limit.' END,
+	least(r.attempts, 1)
+FROM refused r CROSS JOIN load l
+WHERE r.cause <> 'slots'
 $$;
 COMMENT ON FUNCTION lifeguard.saturated_slots() IS
 'Whether connection slots run out; the row of the view bottleneck that says so.';
@@ -222,6 +250,8 @@ FROM lifeguard.read_recent_usage() u
 WHERE u.samples >= 6 AND u.held_max >= 2 AND u.held >= 0.95 * u.held_max
 	AND u.idle <= 0.1 * u.held AND u.active >= 0.5 * u.held
 	AND c.used_share < 0.85 AND COALESCE(l.cpu, 0) <= lifeguard.cores()
+	AND NOT EXISTS (SELECT FROM lifeguard.refusals r WHERE r.at > clock_timestamp() - interval '1 minute'
+		AND r.at <= clock_timestamp() AND r.cause IN ('slots', 'reserved', 'superuser reserved'))
 	AND u.application_name NOT IN ('pg_dump', 'pg_dumpall', 'pg_restore', 'vacuumdb', 'reindexdb', 'clusterdb')
 	-- a program that has no name is not known to be one program
 	AND u.application_name <> ''
@@ -239,9 +269,9 @@ FROM (SELECT w.*, 1 AS rank FROM lifeguard.saturated_waits() w
 	UNION ALL SELECT p.*, 2 FROM lifeguard.saturated_pools() p) b
 ORDER BY b.rank, b.weight DESC, b.component, b.what;
 COMMENT ON VIEW lifeguard.bottleneck IS
-'What is saturated now, most sessions hurt first; no row when nothing is. Rules, over at least 5 s seen of the last minute, and again over its last 10 s: CPU: sessions that wait for nothing are more than the cores by a quarter and by two (average active sessions against cores, the measure of Oracle''s and Amazon''s load charts); it hurts those beyond the cores. locks and replication (commits that wait for a synchronous standby): 2 sessions on average and 30 % of the active. One LWLock, I/O, clients (that do not take or send data in the middle of a statement), and other (one wait event that is none of these, neither sleep nor a wait for one''s own parallel workers): the same, and a quarter of the cores. slots: 95 % of the usable ones taken now, or any connection attempt turned away in the minute under way or the one before; it comes after what keeps more than half of those slots waiting, which is then the cause, and before everything else. client-side pool, always last: one application, role, database and client has held the same 2 connections or more in all samples (every 5 s, at least 6) of the minute under way and the one before, at most 10 % of them idle and at least half active, while less than 85 % of the slots are taken and sessions on CPU are not more than the cores: the queue, if there is one, is in its own pool, and cannot be seen from here. A pool whose statements are shorter than the way to the client and back is not recognised; neither are cores that parallel workers take. Not seen is not calm: without passes (lifeguard.status) only slots are judged.';
+'What is saturated now, most sessions hurt first; no row when nothing is. Rules, over at least 5 s seen of the last minute, and again over its last 10 s: CPU: sessions that wait for nothing are more than the cores by a quarter and by two (average active sessions against cores, the measure of Oracle''s and Amazon''s load charts); it hurts those beyond the cores. locks and replication (commits that wait for a synchronous standby): 2 sessions on average and 30 % of the active. One LWLock, I/O, clients (that do not take or send data in the middle of a statement), and other (one wait event that is none of these, neither sleep nor a wait for one''s own parallel workers): the same, and a quarter of the cores. slots: 95 % of the usable ones taken now, or any connection attempt turned away in the last minute, as far as refusals are seen (lifeguard.refusals); it comes after what keeps more than half of those slots waiting, which is then the cause, and before everything else; attempts turned away by a CONNECTION LIMIT or another limit than max_connections have a row each behind those waits. client-side pool, always last: one application, role, database and client has held the same 2 connections or more in all samples (every 5 s, at least 6) of the minute under way and the one before, at most 10 % of them idle and at least half active, while less than 85 % of the slots are taken, nobody was turned away for want of one, and sessions on CPU are not more than the cores: the queue, if there is one, is in its own pool, and cannot be seen from here. A pool whose statements are shorter than the way to the client and back is not recognised; neither are cores that parallel workers take. Not seen is not calm: without passes (lifeguard.status) only slots are judged.';
 COMMENT ON COLUMN lifeguard.bottleneck.component IS 'locks, slots, CPU, LWLock, I/O, clients, replication, client-side pool or other';
-COMMENT ON COLUMN lifeguard.bottleneck.what IS 'Which: the relation (or kind of lock) where most time is lost, the LWLock, the wait events, the application';
+COMMENT ON COLUMN lifeguard.bottleneck.what IS 'Which: the relation (or kind of lock) where most time is lost, the LWLock, the wait events, the limit on connections, the application';
 COMMENT ON COLUMN lifeguard.bottleneck.average_active IS 'Active sessions in it, on average over the last minute, as in load; for slots all active ones';
 COMMENT ON COLUMN lifeguard.bottleneck.share IS 'That, of all active sessions; NULL for slots';
 COMMENT ON COLUMN lifeguard.bottleneck.figures IS 'The figures that say so';

@@ -1,58 +1,56 @@
 -- How large the pools of connections should be.
 
 -- Read with their boot, and without clients: two boots may share a minute, and whoever
--- may not see clients has the same sums.
+-- may not see clients has the same sums.  Days of minutes are many rows, which floats
+-- are quicker for.
 CREATE VIEW lifeguard.pool_advice WITH (security_barrier = true) AS
 WITH memory AS MATERIALIZED (SELECT m.* FROM lifeguard.read_connection_usage_history() m),
-recorded AS (
+-- the tables of a standby are its primary's
+here AS MATERIALIZED (
+	SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'standby' ELSE 'primary' END AS name
+), recorded AS (
 	SELECT m.boot, m.minute, m.application_name, m.usename, m.held, m.held_max, m.active,
-		m.active_max, m.idle, m.idle_in_transaction, m.samples, m.recorded_on
+		m.active_max, m.idle, m.idle_in_transaction, m.samples
 	FROM memory m
+	WHERE m.recorded_on = (SELECT h.name FROM here h)
 	UNION ALL
 	SELECT e.boot, e.minute, e.application_name, e.usename, e.held, e.held_max, e.active,
-		e.active_max, e.idle, e.idle_in_transaction, e.samples, e.recorded_on
+		e.active_max, e.idle, e.idle_in_transaction, e.samples
 	FROM ONLY lifeguard.connection_usage_entries e
-	WHERE NOT EXISTS (SELECT FROM memory m WHERE m.boot = e.boot AND m.number = e.number)
-), boots AS (
-	SELECT r.minute, r.application_name, r.usename, max(r.samples) AS samples,
-		sum(r.held) AS held, sum(r.held_max) AS held_max,
-		sum(r.active) AS active, sum(r.active_max) AS active_max,
-		sum(r.idle) AS idle, sum(r.idle_in_transaction) AS idle_in_transaction
-	FROM recorded r
-	-- the tables of a standby are its primary's
-	WHERE r.recorded_on = CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'standby' ELSE 'primary' END
-	GROUP BY r.boot, r.minute, r.application_name, r.usename
+	WHERE e.recorded_on = (SELECT h.name FROM here h)
+		AND NOT EXISTS (SELECT FROM memory m WHERE m.boot = e.boot AND m.number = e.number)
 ), minutes AS (
-	SELECT b.application_name, b.usename, max(b.held_max) AS held_max, max(b.active_max) AS active_max,
-		sum(b.held * b.samples) / sum(b.samples) AS held,
-		sum(b.active * b.samples) / sum(b.samples) AS active,
-		sum(b.idle * b.samples) / sum(b.samples) AS idle,
-		sum(b.idle_in_transaction * b.samples) / sum(b.samples) AS idle_in_transaction
-	FROM boots b
-	GROUP BY b.minute, b.application_name, b.usename
+	SELECT r.minute, r.application_name, r.usename, max(r.samples) AS samples,
+		sum(r.held_max) AS held_max, sum(r.active_max) AS active_max,
+		sum(r.held::double precision) AS held, sum(r.active::double precision) AS active,
+		sum(r.idle::double precision) AS idle,
+		sum(r.idle_in_transaction::double precision) AS idle_in_transaction
+	FROM recorded r
+	GROUP BY r.boot, r.minute, r.application_name, r.usename
 ), sums AS (
-	SELECT m.application_name, m.usename, count(*)::integer AS minutes,
-		avg(m.held) AS held, max(m.held_max)::integer AS held_max,
+	SELECT m.application_name, m.usename, count(DISTINCT m.minute)::integer AS minutes,
+		sum(m.held * m.samples) / sum(m.samples) AS held, max(m.held_max)::integer AS held_max,
 		(percentile_disc(0.5) WITHIN GROUP (ORDER BY m.active_max))::integer AS active_p50,
 		(percentile_disc(0.99) WITHIN GROUP (ORDER BY m.active_max))::integer AS active_p99,
 		max(m.active_max)::integer AS active_max,
 		percentile_disc(0.99) WITHIN GROUP (ORDER BY m.active + m.idle_in_transaction) AS load,
-		sum(m.idle) / NULLIF(sum(m.held), 0) AS idle_share,
-		sum(m.active) / NULLIF(sum(m.held), 0) AS active_share,
-		sum(m.idle_in_transaction) / NULLIF(sum(m.held), 0) AS pause_share,
-		60 * sum(m.active) AS active_seconds
+		sum(m.idle * m.samples) / NULLIF(sum(m.held * m.samples), 0) AS idle_share,
+		sum(m.active * m.samples) / NULLIF(sum(m.held * m.samples), 0) AS active_share,
+		sum(m.idle_in_transaction * m.samples) / NULLIF(sum(m.held * m.samples), 0) AS pause_share,
+		5 * sum(m.active * m.samples) AS active_seconds
 	FROM minutes m
 	GROUP BY m.application_name, m.usename
 ), waits AS (
 	SELECT c.waiter_application_name, c.waiter_usename,
 		sum(c.seconds_seen + c.seconds_estimated) AS seconds
 	FROM lifeguard.contention_minutes c
-	WHERE c.recorded_on = CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'standby' ELSE 'primary' END
+	WHERE c.recorded_on = (SELECT h.name FROM here h)
 	GROUP BY c.waiter_application_name, c.waiter_usename
 ), sizes AS (
 	SELECT s.*, COALESCE(w.seconds, 0) AS lock_wait_seconds,
 		CASE WHEN s.application_name IS NOT NULL AND s.usename IS NOT NULL AND s.minutes >= 60 THEN
-			LEAST(s.held_max, GREATEST(2, s.active_p99, ceil(s.load + 2 * sqrt(s.load)))::integer)
+			LEAST(s.held_max, GREATEST(2, s.active_p99,
+				ceil(round((s.load + 2 * sqrt(s.load))::numeric, 6)))::integer)
 		END AS advised,
 		CASE
 			WHEN s.minutes < 120 THEN pg_catalog.format('%s minutes', s.minutes)
@@ -63,8 +61,8 @@ recorded AS (
 		LEFT JOIN waits w ON w.waiter_application_name = s.application_name
 			AND w.waiter_usename = s.usename
 )
-SELECT s.application_name, s.usename, pg_catalog.round(s.held, 1) AS held, s.held_max,
-	s.active_p50, s.active_p99, s.active_max, pg_catalog.round(s.idle_share, 3) AS idle_share,
+SELECT s.application_name, s.usename, pg_catalog.round(s.held::numeric, 1) AS held, s.held_max,
+	s.active_p50, s.active_p99, s.active_max, pg_catalog.round(s.idle_share::numeric, 3) AS idle_share,
 	pg_catalog.round(s.lock_wait_seconds, 1) AS lock_wait_seconds, s.minutes, s.advised,
 	CASE
 		WHEN s.application_name IS NULL OR s.usename IS NULL THEN
@@ -73,7 +71,7 @@ SELECT s.application_name, s.usename, pg_catalog.round(s.held, 1) AS held, s.hel
 			pg_catalog.format('only %s minutes recorded; at least 60 are needed', s.minutes)
 		WHEN s.idle_share <= 0.1 AND s.active_share >= 0.5 AND s.held_max > 1 THEN
 			pg_catalog.format('%s of %s connections busy on average in %s: this pool may itself be where its clients queue, which cannot be seen from here',
-				pg_catalog.round((1 - s.idle_share) * s.held, 1), s.held_max, s.recorded)
+				pg_catalog.round(((1 - s.idle_share) * s.held)::numeric, 1), s.held_max, s.recorded)
 		WHEN s.advised < s.held_max THEN
 			pg_catalog.format('holds %s, never more than %s active in %s', s.held_max, s.active_max, s.recorded)
 			|| CASE WHEN s.active_max > s.active_p99 THEN
@@ -88,7 +86,7 @@ SELECT s.application_name, s.usename, pg_catalog.round(s.held, 1) AS held, s.hel
 		ELSE '' END
 	|| CASE WHEN s.advised IS NOT NULL AND s.lock_wait_seconds > 0.2 * s.active_seconds THEN
 			pg_catalog.format('; %s %% of their active time they wait for locks, which more connections do not mend',
-				LEAST(pg_catalog.round(100 * s.lock_wait_seconds / NULLIF(s.active_seconds, 0)), 100))
+				LEAST(pg_catalog.round((100 * s.lock_wait_seconds / NULLIF(s.active_seconds, 0))::numeric), 100))
 		ELSE '' END AS advice,
 	(sum(COALESCE(s.advised, s.held_max)) OVER ())::integer AS total_advised,
 	lifeguard.cores() AS cores,

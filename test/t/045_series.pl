@@ -257,8 +257,16 @@ END
 	my $shown = $session->query('SELECT array_agg(h::text ORDER BY h::text) FROM lifeguard.connection_usage_history h WHERE ' . $minute->(0));
 	$report->send('SELECT pg_sleep(3600)');
 	ok($session->poll("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'", '1'), 'asleep');
+	$session->query('CREATE ROLE nobody LOGIN CONNECTION LIMIT 0');
+	ok(LgSession->new($faked, user => 'nobody', refused_ok => 1)->{refused}, 'one is refused');
+	ok($session->poll('SELECT used = 3 FROM lifeguard.connections'), 'and gone');
 	$at->(60 + 1);
+	ok(LgSession->new($faked, user => 'nobody', refused_ok => 1)->{refused}, 'another is')
+	  foreach 1, 2;
+	ok($session->poll('SELECT used = 3 FROM lifeguard.connections'), 'and they, too');
 	$pass->();
+	is($session->query('SELECT refusals FROM lifeguard.connection_history ORDER BY minute'), "1\n2",
+		'each counts in the minute in which it was refused');
 	usleep(300_000);
 	$pass->();
 	is($session->query('SELECT array_agg(h::text ORDER BY h::text) FROM lifeguard.connection_usage_history h WHERE ' . $minute->(0)),

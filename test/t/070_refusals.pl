@@ -182,10 +182,10 @@ sub shut_all_doors
 	knock($on, 2, user => $name, application_name => 'superuser');
 	is(lg_view_errors($eye), '', "$on->{name}: every view answers when the house is full");
 
-	# so many that have not said who they are that the postmaster takes no more
+	# so many that have not said who they are that the postmaster takes no more; when
+	# one of its own workers ends, the next client gets as far as the slots
 	my $silent = lg_half_open($node, 150);
 	knock($on, $n, user => 'clerk', application_name => 'child limit');
-	knock($on, 1, user => 'clerk', replication => 'true', database => '', application_name => 'child limit');
 	undef $silent;
 	$_->close foreach @crowd;
 	ok($eye->poll('SELECT used FROM lifeguard.connections', '1'), "$on->{name}: the house is empty again");
@@ -218,7 +218,23 @@ knock($on, 1, user => 'limited', application_name => 'x' x 100);
 	$on->{told}{'role limit'} += $_->{n} foreach values %$told;
 }
 ok($eye->poll('SELECT sum(attempts) FROM lifeguard.refusals', '4'), 'three more');
-is($eye->query('SELECT application_name FROM lifeguard.refusals ORDER BY at OFFSET 1'), "caf???\n" . 'x' x 63 . "\n", 'as what the client calls itself');
+is($eye->query('SELECT application_name FROM lifeguard.refusals ORDER BY at OFFSET 1'),
+	($on->{new} ? 'caf\xc3\xa9\x01' : 'caf???') . "\n" . 'x' x 63 . "\n",
+	'as what the client calls itself, as the server has it');
+
+# --- nothing else wakes it: it comes for the keeper's sake, too, but no sooner than
+# 10 s after that was there last
+my $prompt = 0;
+foreach (1 .. 3)
+{
+	$eye->poll("SELECT records_unflushed = 0 AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'pg_lifeguard keeper') FROM lifeguard.status")
+	  or die "the keeper does not end\n";
+	my ($before, $keeper) = split /\|/, lg_status($eye, 'passes, keeper_last_run');
+	knock($on, 1, user => 'limited');
+	$eye->poll("SELECT passes > $before FROM lifeguard.status") or last;
+	$prompt++ if lg_status($eye, "last_pass < timestamptz '$keeper' + interval '8 s'") eq 't';
+}
+cmp_ok($prompt, '>=', 2, 'the collector comes because somebody was refused');
 
 # --- by cause
 $held->close;
@@ -390,7 +406,7 @@ SKIP:
 	shut_all_doors($german, 5);
 	skip 'no translations here', 1 if $german->{message}{slots} eq 'sorry, too many clients already';
 	is($german->{message}{slots}, 'tut mir leid, schon zu viele Verbindungen', 'in German');
-	unlike($german->{message}{$_}, qr/connections|clients/, "$_, too") foreach keys %{ $german->{message} };
+	unlike($german->{message}{$_}, qr/^(?:sorry|remaining|too many|number of) /, "$_, too") foreach keys %{ $german->{message} };
 	counts_are_exact($german, 'every cause');
 	is_deeply([ sort grep { $german->{told}{$_} == 0 } keys %{ $german->{told} } ], $on->{new} ? [] : ['reserved'], 'every cause was among them');
 	$german->{eye}->close;

@@ -25,7 +25,7 @@ my ($include) = config('includedir-server');
 plan skip_all => "needs the server's headers" unless $include && -e "$include/postgres.h";
 my $library = PostgreSQL::Test::Utils::tempdir . '/load_probe.so';
 my $output = '';
-my @command = (config('cc'), qw(-g -O1 -Wall -fPIC -shared), '-Wl,-Bsymbolic', '-DLG_VERSION="x"', config('cppflags'), '-iquote', 'src',
+my @command = (config('cc'), qw(-O0 -Wall -fPIC -shared), '-Wl,-Bsymbolic', '-DLG_VERSION="x"', config('cppflags'), '-iquote', 'src',
 	"-I$include", 'test/unit/load_probe.c', (grep { !/pg_lifeguard\.c/ } glob('src/*.c')), '-o', $library);
 my $built = eval { IPC::Run::run(\@command, '>&', \$output) };
 plan skip_all => 'needs a C compiler' if !defined $built;
@@ -157,6 +157,9 @@ like(bottlenecks('figures'),
 my ($lost) = bottlenecks('figures') =~ / Of (\d+)/;
 ok($lost > 60 * $many && $lost < 68 * $many, "seconds lost: $lost");
 like(bottlenecks('advice'), qr/lifeguard\.blockers/, 'advice');
+my $stranger = LgSession->new($node, user => 'stranger', parameters => { application_name => 'stranger' });
+is(bottlenecks('*', $stranger), bottlenecks('*'), 'a stranger sees the same');
+$stranger->close;
 
 # one costs more than the other
 my ($other) = crowd(1);
@@ -179,13 +182,28 @@ $eye->query('SELECT probe_passes(10, 0)');
 cmp_ok($eye->query("SELECT average_active FROM lifeguard.load WHERE wait_event_type = 'Lock'"), '>', 4, 'the minute remembers');
 is(bottlenecks(), '', 'what is over is not saturated now');
 
-# not long enough to say
+# too short to say
 ($holder) = crowd(1);
 $holder->query('BEGIN; LOCK TABLE till');
 crowd($many + 5, 'SELECT FROM till');
 in_place($many + 5, 'Lock') or die;
+$eye->query('SELECT probe_forget(), lifeguard.reset(), probe_passes(4, 0)');
+is(bottlenecks(), '', 'from 4 seconds nothing is concluded');
 a_minute();
-is($eye->query('SELECT component FROM lifeguard.bottleneck'), 'locks', 'locks again');
+is(bottlenecks('component'), 'locks', 'from a minute it is');
+ok(all_go(), 'all gone');
+
+# Whoever has waited for one update waits for the next one's transaction, with no lock
+# that names the row; only those who wait now know the table.
+($holder) = crowd(1);
+$holder->query('BEGIN; UPDATE till SET n = n + 1');
+crowd($many + 1, 'BEGIN; UPDATE till SET n = n + 1');
+in_place($many + 1, 'Lock') or die;
+$holder->query('COMMIT');
+in_place($many, 'Lock:transactionid') or die;
+a_minute();
+is(bottlenecks(), 'locks|public.till', 'the table all the same');
+like(bottlenecks('figures'), qr/locks of kind transactionid \($many sessions wait for one on public\.till now\) in database "postgres"/, 'and how that is known');
 ok(all_go(), 'all gone');
 
 # --- advisory locks have no relation
@@ -290,7 +308,7 @@ is(bottlenecks('component, what, average_active, share'), 'client-side pool|api|
 is(bottlenecks('figures'),
 	'The application "api" of role "clerk" in database "postgres" on 127.0.0.1 has held 4 connections in the last minutes and kept them busy (active 4.0, idle in a transaction 0.0, idle 0.0 on average, active 4 at most), while only 14 of 57 usable slots are taken. So its own pool is the queue; how long its requests wait there cannot be seen from here.',
 	'figures');
-my $stranger = LgSession->new($node, user => 'stranger', parameters => { application_name => 'stranger' });
+$stranger = LgSession->new($node, user => 'stranger', parameters => { application_name => 'stranger' });
 is(bottlenecks('component, what, average_active, share', $stranger), bottlenecks('component, what, average_active, share'), 'a stranger sees as much');
 like(bottlenecks('figures', $stranger), qr/in database "postgres" has held 4/, 'but no address');
 is($stranger->query('SELECT count(*), sum(average_active) FROM lifeguard.load'), '2|9.000', 'and the load');
@@ -341,9 +359,23 @@ $eye->poll('SELECT used = 57 FROM lifeguard.connections') or die;
 a_minute();
 is(bottlenecks('component, what, average_active, share'), 'slots|max_connections|10.000|', 'slots, and nothing else');
 like(bottlenecks('figures'),
-	qr/^57 of 57 usable slots are taken \(active 11, idle 46, idle in a transaction 0\), 0 connection attempts .* held by the application "lgtest" of role "\w+": 42, 42 of them idle\.$/,
+	qr/^57 of 57 usable slots are taken \(active 11, idle 46, idle in a transaction 0\); 0 connection attempts were turned away in the last minute\. Most are held by the application "lgtest" of role "\w+": 42, 42 of them idle\.$/,
 	'figures');
 like(bottlenecks('advice'), qr/pools smaller/, 'advice to a full house that sleeps');
+# turned away: of those who come too late, and by a limit
+is(LgSession->new($node, user => 'clerk', refused_ok => 1)->{refused}{sqlstate}, '53300', 'turned away') foreach 1 .. 3;
+(pop @idle)->close foreach 1 .. 10;
+@crowd = grep { $_->{socket} } @crowd;
+ok($eye->poll('SELECT used = 47 FROM lifeguard.connections'), 'room again');
+$eye->query('ALTER ROLE stranger CONNECTION LIMIT 0');
+is(LgSession->new($node, user => 'stranger', refused_ok => 1)->{refused}{sqlstate}, '53300', 'turned away by a limit') foreach 1 .. 2;
+$eye->query('SELECT lifeguard.run_pass()');
+is(bottlenecks(), "slots|max_connections\nslots|CONNECTION LIMIT of role stranger", 'slots were too few a moment ago');
+is(join("\n", map { /(\d+ connection attempts.*minute)/ } split /\n/, bottlenecks('figures')),
+	"3 connection attempts were turned away in the last minute\n2 connection attempts were turned away by that in the last minute", 'figures');
+push @idle, crowd(10, undef, application_name => 'lgtest');
+$eye->query('SELECT probe_forget()');
+
 $idle[0]->query('BEGIN; LOCK TABLE till');
 $_->send('SELECT FROM till') foreach @idle[ 1 .. 19 ];
 in_place(19, 'Lock') or die;
@@ -393,5 +425,47 @@ ok($eye->poll("SELECT count(*) = 0 FROM lifeguard.bottleneck"), 'and when it is 
 $eye->close;
 $live->stop;
 is(lg_log_complaints($live), '', 'nothing bad in the log');
+
+# --- a step load, as the collector sees it: at each step what really gives way
+if ($ENV{LG_LONG})
+{
+	my %work = (
+		think => 'DO $$ BEGIN LOOP PERFORM pg_sleep(0.1); END LOOP; END $$',
+		row => 'DO $$ BEGIN LOOP UPDATE till SET n = n + 1; PERFORM pg_sleep(0.02); COMMIT; END LOOP; END $$',
+		compute => $busy);
+	$node = lg_server('steps', conf => <<'END');
+pg_lifeguard.sample_interval = 200ms
+max_connections = 100
+deadlock_timeout = 10min
+END
+	$node->safe_psql('postgres', 'CREATE ROLE clerk LOGIN; CREATE TABLE till (id int, n int); INSERT INTO till VALUES (1, 1); GRANT ALL ON till TO clerk');
+	# clients, sessions parked idle, what the clients do, what gives way
+	my @steps = (
+		[50, 0, 'think', ''],
+		[50, 0, 'row', 'locks|public.till'],
+		[100, 45, 'think', 'slots|max_connections'],
+		[200, 45, 'think', 'slots|max_connections'],
+		[200, 20, 'row', "locks|public.till\nslots|max_connections"],
+		[300, 45, 'think', 'slots|max_connections']);
+	push @steps, [300, 0, 'compute', "CPU|$cores cores\nslots|max_connections"] if $cores > 1 && $cores < 30;
+	foreach my $step (@steps)
+	{
+		my ($clients, $parked, $work, $expected) = @$step;
+		$node->restart;
+		$eye = LgSession->new($node, parameters => { application_name => 'eye' });
+		crowd($parked);
+		my @in = grep { !$_->{refused} } map { LgSession->new($node, refused_ok => 1, user => 'clerk') } 1 .. $clients;
+		push @crowd, @in;
+		$_->send($work{$work}) foreach @in;
+		my $turned_away = $clients - @in;
+		ok($eye->poll('SELECT seen > 8 FROM lifeguard.load LIMIT 1'), "$clients clients that $work, $parked parked, $turned_away turned away");
+		is(bottlenecks(), $expected, 'what gives way');
+		note($eye->query('SELECT component, figures FROM lifeguard.bottleneck'));
+		ok(all_go(), 'all gone');
+		$eye->close;
+	}
+	$node->stop;
+	is(lg_log_complaints($node), '', 'nothing bad in the log');
+}
 
 done_testing();
