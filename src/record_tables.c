@@ -40,8 +40,7 @@
 
 #define BATCH_SIZE 100
 #define IDENTITY 2 /* columns in front of those that a kind adds: boot and number */
-
-#define RIGHTS (ACL_INSERT | ACL_UPDATE | ACL_SELECT)
+#define RIGHTS (ACL_INSERT | ACL_UPDATE | ACL_SELECT) /* that the table's owner must have */
 
 /* A table that is being written to. */
 typedef struct Target
@@ -140,7 +139,10 @@ find_columns(Target *target)
 							   type->table)));
 }
 
-/* Find the primary key among the open indexes, and refuse a table where it is not over boot and number. */
+/*
+ * Find the primary key among the open indexes, and refuse a table where it is not over
+ * boot and number.
+ */
 static void
 find_identity(Target *target)
 {

@@ -240,7 +240,7 @@ ok(well_again(), 'well again');
 my $sitter = LgSession->new($node);
 $sitter->query("BEGIN; SELECT 'until the end' /* step=2 */");
 $session->query('SELECT lifeguard.run_pass()');
-my $minute = $session->query('SELECT boot, number FROM lifeguard.read_connection_history() ORDER BY number DESC LIMIT 1');
+my $minute = $session->query('SELECT boot, number FROM lifeguard.read_connection_history() ORDER BY boot DESC, number DESC LIMIT 1');
 again('fast');
 my ($boot, $number) = split /\|/, $minute;
 ok($session->poll("SELECT count(*) FROM lifeguard.connection_entries WHERE boot = '$boot' AND number = $number", '1'), 'a minute that was not over is kept');
