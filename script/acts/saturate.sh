@@ -25,7 +25,7 @@ making_room=idle_while_full
 
 act_saturate() {
 	title "Act 2, the saturation: 300 visitors, 100 slots, and 45 of them parked"
-	night_prepare "max_connections = 110" "superuser_reserved_connections = 10"
+	night_prepare "max_connections = 120" "superuser_reserved_connections = 20"
 	saturate_build
 	saturate_park
 	saturate_without
@@ -56,7 +56,7 @@ has_parked() {
 
 saturate_park() {
 	local name
-	tell "A server with $slots connections for ordinary roles (and 10 for superusers). Three programs" \
+	tell "A server with $slots connections for ordinary roles (and 20 for superusers). Three programs" \
 		"opened pools once and leave them idle; no policy exists."
 	mkfifo "$cluster/crowd"
 	exec {crowd_input}<>"$cluster/crowd"
@@ -256,7 +256,7 @@ saturate_words() {
 				min(state_age)::interval(0) AS idle_least, string_agg(DISTINCT regexp_replace(outcome, ' in .*', ''), ', ') AS outcome
 			FROM lifeguard.ledger WHERE policy = '$making_room' GROUP BY 1 ORDER BY 2 DESC"
 	step "And what were they told? The first of them:"
-	ended=$(cat "$cluster"/log/parked.* | grep ' ended ' | sort -n | head -n 1 | cut -d ' ' -f 5-)
+	ended=$(cat "$cluster"/log/parked.* | grep ' ended ' | sort -n | sed -n 1p | cut -d ' ' -f 5-)
 	printf '%s\n' "$ended" | tr '|' '\n' | sed '/^$/d' | hang
 }
 
