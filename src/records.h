@@ -38,7 +38,7 @@ typedef enum LgRecordKind
 	LG_LOAD,		/* per minute and wait event */
 	LG_INCIDENTS,
 	LG_REFUSALS,
-	LG_SNAPSHOTS, /* of who held the connections */
+	LG_SNAPSHOTS,	/* of who held the connections */
 	LG_RECORD_KINDS /* how many there are */
 } LgRecordKind;
 
