@@ -134,14 +134,14 @@ in_place(6, 'Timeout:PgSleep') && in_place(1, 'Lock') or die;
 (crowd(1, undef, application_name => 'clock'))[0]->query('SELECT 1');
 a_minute();
 is(load(), truth(), 'load is what pg_stat_activity shows');
-is($eye->query('SELECT wait_event_type, average_active, share, round(seen) FROM lifeguard.load'),
-	"Timeout|6.000|0.8571|60\nLock|1.000|0.1429|60\nCPU|0.000|0.0000|60", 'shares, and what was seen');
+is($eye->query('SELECT wait_event_type, average_active, share, seen > 45 AND seen < 62 FROM lifeguard.load'),
+	"Timeout|6.000|0.8571|t\nLock|1.000|0.1429|t\nCPU|0.000|0.0000|t", 'shares, and what was seen');
 is(bottlenecks(), '', 'calm');
 ok(all_go(), 'all gone');
 
 # --- nobody at all
 a_minute();
-is($eye->query('SELECT wait_event_type, wait_event, average_active, share, round(seen) FROM lifeguard.load'), 'CPU||0.000||60', 'no load');
+is($eye->query('SELECT wait_event_type, wait_event, average_active, share, seen > 45 AND seen < 62 FROM lifeguard.load'), 'CPU||0.000||t', 'no load');
 
 # --- locks
 ($holder) = crowd(1, undef, application_name => 'night job');
@@ -155,7 +155,7 @@ like(bottlenecks('figures'),
 	qr/^\Q$many\E\.0 sessions on average waited for locks of others, 100 % of those active\. Of (\d+)\.\d s lost to that since \d\d:\d\d, \1\.\d s were for public\.till in database "postgres", \1\.\d s of these behind the application "night job" of role "\w+"\.$/,
 	'figures');
 my ($lost) = bottlenecks('figures') =~ / Of (\d+)/;
-ok($lost > 60 * $many && $lost < 68 * $many, "seconds lost: $lost");
+ok($lost > 50 * $many && $lost < 70 * $many, "seconds lost: $lost");
 like(bottlenecks('advice'), qr/lifeguard\.blockers/, 'advice');
 my $stranger = LgSession->new($node, user => 'stranger', parameters => { application_name => 'stranger' });
 is(bottlenecks('*', $stranger), bottlenecks('*'), 'a stranger sees the same');
