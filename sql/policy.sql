@@ -382,7 +382,7 @@ SELECT grantee::regrole, privilege_type FROM pg_class, aclexplode(relacl)
 WHERE oid = 'lifeguard.policy'::regclass AND grantee <> relowner;
 SELECT p.proname FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
 WHERE p.pronamespace = 'lifeguard'::regnamespace AND p.provolatile = 'v' AND a.grantee = 0
-	AND p.proname ~ '(?<!read_)(policy|policies)';
+	AND p.proname ~ '(?<!read_|find_)(policy|policies)';
 
 -- granted, each manages what is its own
 GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON lifeguard.policy TO regress_lg_ann, regress_lg_bob, regress_lg_team;

@@ -13,7 +13,8 @@ SELECT p.proname, oidvectortypes(p.proargtypes) AS arguments,
 	CASE WHEN p.proretset THEN 'setof ' ELSE '' END || format_type(p.prorettype, NULL) AS result,
 	p.provolatile, p.proparallel, p.proisstrict, p.prosecdef,
 	has_function_privilege('public', p.oid, 'EXECUTE') AS public
-FROM pg_proc p WHERE p.pronamespace = 'lifeguard'::regnamespace ORDER BY p.proname COLLATE "C";
+FROM pg_proc p WHERE p.pronamespace = 'lifeguard'::regnamespace
+ORDER BY p.proname COLLATE "C", oidvectortypes(p.proargtypes) COLLATE "C";
 \pset format aligned
 
 -- rights are spelled out: nothing is left to defaults, nobody but PUBLIC, the owner and pg_read_all_stats has any
