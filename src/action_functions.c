@@ -144,7 +144,8 @@ record_relation(LgLedgerEntry *entry, const LgLockGraph *graph, int node)
 	entry->relation_databaseid = row.databaseid;
 	entry->uncertain = row.uncertain;
 	if (row.databaseid == MyDatabaseId)
-		lg_names_learn(row.databaseid, row.relation, lg_relations_name(&row));
+		lg_names_learn(row.databaseid, row.relation, lg_relations_name(&row),
+					   lg_relations_table(row.relation));
 	else
 		lg_names_want(row.databaseid, row.relation);
 }

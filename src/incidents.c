@@ -185,6 +185,8 @@ note_relation(LgFirstCause *cause, const LgLockGraph *graph, int node)
 	if (waiter == NULL)
 		return;
 	lg_lock_graph_awaited_row(graph, waiter, &row);
+	if (row.uncertain && row.n_candidates <= (int) lengthof(row.candidates))
+		row.relation = lg_names_settle(row.databaseid, row.candidates, row.n_candidates);
 	if (!OidIsValid(row.relation))
 		return;
 	cause->databaseid = row.databaseid;

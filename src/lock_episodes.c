@@ -45,6 +45,7 @@
 
 #define MOST_ROOTS 64 /* of a set, looked through for the one a wait had before */
 #define WELL_KNOWN 16 /* a length is, if it is so many times its precision */
+#define SETTLE_WITHIN (3 * USECS_PER_SEC) /* by then it is known which tables they are */
 #define CLOCK_SLACK (1 * USECS_PER_SEC)
 
 /* A session with its texts, for whoever refers to it. */
@@ -327,6 +328,26 @@ database_of(const LOCKTAG *tag, const LgAwaitedRow *row, Oid of_waiter)
 	}
 }
 
+/*
+ * Which table is it, of the candidates?  An update that waits for one row again and
+ * again has no tuple lock after the first time, so this is how a hot row is told.
+ * Returns whether that is new.
+ */
+static bool
+settle(LgWaited *waited)
+{
+	Oid table = InvalidOid;
+
+	if (waited->lock.uncertain && waited->n_candidates > 0)
+		table = lg_names_settle(waited->lock.databaseid, waited->candidates, waited->n_candidates);
+	if (!OidIsValid(table))
+		return false;
+	waited->lock.relation = table;
+	waited->lock.uncertain = false;
+	waited->n_candidates = 0;
+	return true;
+}
+
 /* What is awaited, as it is told when the wait is first seen. */
 static void
 describe_waited(const LgLockGraph *graph, const LgLockWaiter *waiter, Oid of_waiter,
@@ -352,8 +373,9 @@ describe_waited(const LgLockGraph *graph, const LgLockWaiter *waiter, Oid of_wai
 		waited->n_candidates = row.n_candidates;
 		memcpy(waited->candidates, row.candidates, sizeof(Oid) * row.n_candidates);
 	}
-	if (OidIsValid(row.relation))
-		lg_names_want(waited->lock.databaseid, row.relation);
+	(void) settle(waited);
+	if (OidIsValid(waited->lock.relation))
+		lg_names_want(waited->lock.databaseid, waited->lock.relation);
 }
 
 /* --- charges ------------------------------------------------------------------------ */
@@ -641,6 +663,8 @@ go_on(Pass *pass, OpenWait *wait, const LgLockWaiter *waiter)
 	LgTime now = pass->memory->now;
 	int64 elapsed = now.mono - wait->last_seen.mono;
 
+	if (now.mono - wait->first_seen.mono < SETTLE_WITHIN && settle(&wait->waited))
+		wait->contention = 0; /* from now on it is charged to that table */
 	attribute(pass, wait, waiter, NULL);
 	charge(pass->memory, wait, elapsed, 0, false);
 	if (wait->first_age + (now.mono - wait->first_seen.mono) >= wait->interval)

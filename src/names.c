@@ -6,7 +6,8 @@
  * only while the relation exists.  So a pass that sees one says that it wants its
  * name, the visitor reads it there within about a second, and a record that is
  * written or read later finds it here.  Names wanted again after ten minutes are
- * read again: relations are renamed.
+ * read again: relations are renamed.  With the name comes which table it is about, so
+ * that a pass can tell an index from a table, too.
  *
  * There is room for 512, found by their hash in sets of four; the one wanted
  * least lately makes room.
@@ -167,10 +168,11 @@ lg_names_next_wanted(Oid databaseid, int *place)
 
 /*
  * Say what a relation is called, in the encoding of its database; NULL: it is not
- * there (any more), and what it was called stays.
+ * there (any more), and what it was called stays.  table: itself, or the one it is an
+ * index of; InvalidOid for any other kind.
  */
 void
-lg_names_learn(Oid databaseid, Oid relation, const char *name)
+lg_names_learn(Oid databaseid, Oid relation, const char *name, Oid table)
 {
 	int64 now = lg_clock_read(CLOCK_MONOTONIC);
 	LgName *place;
@@ -182,8 +184,43 @@ lg_names_learn(Oid databaseid, Oid relation, const char *name)
 	place->wanted_at = 0;
 	place->read_at = now;
 	if (name != NULL)
+	{
 		strlcpy(place->name, name, LG_RELATION_NAME);
+		place->table = table;
+	}
 	LWLockRelease(lg_shared->lock);
+}
+
+/*
+ * The one table that all of these relations of a database are, or are indexes of.
+ * InvalidOid if they are of several tables, of none, or if that is not known: then it
+ * will be within about a second.
+ */
+Oid
+lg_names_settle(Oid databaseid, const Oid *relations, int n)
+{
+	Oid table = InvalidOid;
+	bool known = true;
+	bool several = false;
+
+	LWLockAcquire(lg_shared->lock, LW_SHARED);
+	for (int i = 0; i < n; i++)
+	{
+		const LgName *place = find(databaseid, relations[i]);
+
+		if (place == NULL || place->read_at == 0)
+			known = false;
+		else if (OidIsValid(place->table))
+		{
+			several |= OidIsValid(table) && table != place->table;
+			table = place->table;
+		}
+	}
+	LWLockRelease(lg_shared->lock);
+
+	for (int i = 0; i < n && !known; i++)
+		lg_names_want(databaseid, relations[i]);
+	return known && !several ? table : InvalidOid;
 }
 
 /*

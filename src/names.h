@@ -17,6 +17,7 @@ typedef struct LgName
 {
 	Oid databaseid; /* invalid: this place is free */
 	Oid relation;
+	Oid table;					 /* whose rows it has or finds; invalid: none, or not known */
 	int64 wanted_at;			 /* monotonic, since when it is wanted; 0 = it is not */
 	int64 read_at;				 /* monotonic; 0 = nobody has looked yet */
 	char name[LG_RELATION_NAME]; /* in the database's encoding; empty = not known */
@@ -32,8 +33,9 @@ extern Size lg_names_size(void);
 extern void lg_names_restored(void);
 extern void lg_names_want(Oid databaseid, Oid relation);
 extern Oid lg_names_next_wanted(Oid databaseid, int *place);
-extern void lg_names_learn(Oid databaseid, Oid relation, const char *name);
+extern void lg_names_learn(Oid databaseid, Oid relation, const char *name, Oid table);
 extern bool lg_names_find(Oid databaseid, Oid relation, char *name);
+extern Oid lg_names_settle(Oid databaseid, const Oid *relations, int n);
 extern bool lg_names_settled(Oid databaseid, Oid relation, TimestampTz since, TimestampTz now);
 extern char *lg_names_of(Oid databaseid, Oid relation);
 

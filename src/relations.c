@@ -17,6 +17,24 @@
 #include "relations.h"
 
 /*
+ * The table whose rows a relation has or finds: itself, or the one it is an index of.
+ * InvalidOid for any other kind, and if it is gone.  Needs a transaction.
+ */
+Oid
+lg_relations_table(Oid relation)
+{
+	switch (get_rel_relkind(relation))
+	{
+		case RELKIND_RELATION:
+			return relation;
+		case RELKIND_INDEX:
+			return IndexGetRelation(relation, true);
+		default:
+			return InvalidOid; /* has no row that could be in conflict */
+	}
+}
+
+/*
  * Of the relations that an insert without a tuple lock may be about: if they
  * are one table and its indexes, it is certain which.  Needs a transaction.
  */
@@ -31,13 +49,7 @@ lg_relations_settle(LgAwaitedRow *row)
 
 	for (int i = 0; i < row->n_candidates; i++)
 	{
-		Oid relation = row->candidates[i];
-		char kind = get_rel_relkind(relation);
-
-		if (kind == RELKIND_INDEX)
-			relation = IndexGetRelation(relation, true);
-		else if (kind != RELKIND_RELATION)
-			continue; /* holds no row that could be in conflict, or is gone */
+		Oid relation = lg_relations_table(row->candidates[i]);
 
 		if (!OidIsValid(relation))
 			continue;

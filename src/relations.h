@@ -8,6 +8,7 @@
 
 #include "lock_graph.h"
 
+extern Oid lg_relations_table(Oid relation);
 extern void lg_relations_settle(LgAwaitedRow *row);
 extern char *lg_relations_name(const LgAwaitedRow *row);
 

@@ -588,7 +588,8 @@ name_relations(uint32 asked)
 		LgAwaitedRow row = {.databaseid = MyDatabaseId, .relation = relation};
 
 		CHECK_FOR_INTERRUPTS();
-		lg_names_learn(MyDatabaseId, relation, lg_relations_name(&row));
+		lg_names_learn(MyDatabaseId, relation, lg_relations_name(&row),
+					   lg_relations_table(relation));
 	}
 	PopActiveSnapshot();
 	CommitTransactionCommand();

@@ -43,7 +43,7 @@ COMMENT ON COLUMN lifeguard.contention_entries.number IS 'Number of the record s
 COMMENT ON COLUMN lifeguard.contention_entries.minute IS 'The minute, by its beginning; after a reset within it, by that moment';
 COMMENT ON COLUMN lifeguard.contention_entries.datname IS 'Database of the lock; NULL for a relation that all share';
 COMMENT ON COLUMN lifeguard.contention_entries.relation IS 'OID of the relation awaited';
-COMMENT ON COLUMN lifeguard.contention_entries.relation_name IS 'Its schema-qualified name; uncertain when an insert waits and its transaction has written to several tables; NULL where there is none, or it is not known';
+COMMENT ON COLUMN lifeguard.contention_entries.relation_name IS 'Its schema-qualified name; uncertain when its lock does not name the row and the waiter has written to several tables, and in the first second of such waits; NULL where there is none, or it is not known';
 COMMENT ON COLUMN lifeguard.contention_entries.locktype IS 'Kind of lock awaited, as in pg_locks';
 COMMENT ON COLUMN lifeguard.contention_entries.mode IS 'Mode awaited';
 COMMENT ON COLUMN lifeguard.contention_entries.held_mode IS 'Strongest mode in which the root blocker holds it; NULL when that is not known';
@@ -145,7 +145,7 @@ COMMENT ON VIEW lifeguard.contention_minutes IS
 COMMENT ON COLUMN lifeguard.contention_minutes.minute IS 'The minute, by its beginning; after a reset within it, by that moment';
 COMMENT ON COLUMN lifeguard.contention_minutes.datname IS 'Database of the lock; NULL for a relation that all share';
 COMMENT ON COLUMN lifeguard.contention_minutes.relation IS 'OID of the relation awaited';
-COMMENT ON COLUMN lifeguard.contention_minutes.relation_name IS 'Its schema-qualified name; uncertain when an insert waits and its transaction has written to several tables; NULL where there is none, or it is not known';
+COMMENT ON COLUMN lifeguard.contention_minutes.relation_name IS 'Its schema-qualified name; uncertain when its lock does not name the row and the waiter has written to several tables, and in the first second of such waits; NULL where there is none, or it is not known';
 COMMENT ON COLUMN lifeguard.contention_minutes.locktype IS 'Kind of lock awaited, as in pg_locks';
 COMMENT ON COLUMN lifeguard.contention_minutes.mode IS 'Mode awaited';
 COMMENT ON COLUMN lifeguard.contention_minutes.held_mode IS 'Strongest mode in which the root blocker holds it; NULL when that is not known';
@@ -254,7 +254,7 @@ SELECT c.* FROM lifeguard.contention() c;
 COMMENT ON VIEW lifeguard.contention IS
 'Whom waiting for locks cost how much since the last lifeguard.reset(), most first: every waited second is charged once, to the root blocker and to the waiter. Statements that you may not see are NULL, and so one row.';
 COMMENT ON COLUMN lifeguard.contention.datname IS 'Database of the lock; NULL for a relation that all share';
-COMMENT ON COLUMN lifeguard.contention.relation_name IS 'Its schema-qualified name; uncertain when an insert waits and its transaction has written to several tables; NULL where there is none, or it is not known';
+COMMENT ON COLUMN lifeguard.contention.relation_name IS 'Its schema-qualified name; uncertain when its lock does not name the row and the waiter has written to several tables, and in the first second of such waits; NULL where there is none, or it is not known';
 COMMENT ON COLUMN lifeguard.contention.locktype IS 'Kind of lock awaited, as in pg_locks';
 COMMENT ON COLUMN lifeguard.contention.mode IS 'Mode awaited';
 COMMENT ON COLUMN lifeguard.contention.held_mode IS 'Strongest mode in which the root blocker holds it; NULL when that is not known';

@@ -176,6 +176,8 @@ my @storm = map { [split] } collect_children();
 my $updates = sum(map { $_->[1] } @storm);
 ok(settle(), "a storm is over, of $updates updates");
 within(contention('sum(seconds_lost)'), sum(map { $_->[0] } @storm), 0.10, 'seconds lost in a storm of short waits');
+cmp_ok(contention("sum(seconds_lost) FILTER (WHERE relation_name = 'public.hot') / sum(seconds_lost)"), '>', 0.75,
+	'of which table, although few of them have a tuple lock');
 ok($updates / $storm > 50, sprintf 'of %.0f updates a second', $updates / $storm);
 is(contention('count(DISTINCT waiter_query)'), '1', 'one statement, whatever its constants');
 is(contention("max(waiter_query)"), 'UPDATE hot SET v = ? WHERE id = ?', 'without them');
