@@ -175,7 +175,7 @@ probe_change(PG_FUNCTION_ARGS)
 	else if (strcmp(what, "finish") == 0)
 		lg_ledger_finish(number, "survived", 0, -1);
 	else if (lg_ledger_copy(number, &entry))
-		lg_names_learn(entry.relation_databaseid, entry.relation, what);
+		lg_names_learn(entry.relation_databaseid, entry.relation, what, entry.relation);
 	PG_RETURN_VOID();
 }
 
