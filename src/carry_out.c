@@ -373,6 +373,7 @@ act(LgRescue *rescue, LgCandidate *candidate)
 		return;
 	}
 
+	lg_pending_prepare(rescue, policy);
 	entry = palloc(sizeof(LgLedgerEntry));
 	if (lg_pending_forbids(candidate->session, policy->action))
 		(void) record(entry, rescue, candidate, "", "already acted on");

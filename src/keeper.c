@@ -281,6 +281,15 @@ policies_wanted(void)
 										 POLL_INTERVAL - LG_LONGEST_STAY * LG_USECS_PER_MSEC);
 }
 
+static bool
+has_policies(void)
+{
+	LgPolicySet head;
+
+	lg_policies_describe(&head);
+	return head.n > 0;
+}
+
 static LgTableNews *
 table_news(LgRecordKind kind)
 {
@@ -595,6 +604,8 @@ lg_keeper_main(Datum arg)
 			}
 			apply_retention(&stay);
 		}
+		if (!stay.has_extension && has_policies())
+			bring_policies(&stay); /* none, then */
 	} while (linger(&stay));
 	disable_timeout(STATEMENT_TIMEOUT, false);
 	tell(&stay, true);

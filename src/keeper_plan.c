@@ -152,6 +152,24 @@ lg_keeper_purge_due(const LgKeeperNews *news, LgRecordKind kind)
 	return Max(table->retry_at, table->purged_days == days ? table->purged_at + PURGE_INTERVAL : 0);
 }
 
+/*
+ * When policies in force are to be read again, because nothing else would tell that
+ * they are gone: however often keepers have come for something else.  Where they cannot
+ * be read, those who come are enough.
+ */
+static int64
+policies_due(int64 now)
+{
+	LgPolicySet head;
+	int64 age;
+
+	lg_policies_describe(&head);
+	if (head.n == 0 || head.fails_since != 0)
+		return NEVER;
+	age = lg_clock_age(head.read_at, GetCurrentTimestamp());
+	return now + POLL_INTERVAL - Min(age, POLL_INTERVAL);
+}
+
 /* When a keeper is wanted; NEVER if it is not. */
 static int64
 wanted_at(int64 now)
@@ -165,6 +183,7 @@ wanted_at(int64 now)
 		return now;
 	if (news.no_extension || lg_keeper_must_poll())
 		wanted = Min(wanted, errand.worker.sent_at + POLL_INTERVAL);
+	wanted = Min(wanted, policies_due(now));
 	for (int kind = 0; kind < LG_RECORD_KINDS; kind++)
 	{
 		if (!RecoveryInProgress() && !news.no_extension)

@@ -266,15 +266,24 @@ lg_pending_has_room(void)
 	return free_place() != NULL;
 }
 
-/* How full it was, for who judges later.  Nobody has been signalled yet in this pass. */
+/*
+ * Find out what lg_pending_start() will note down.  This may be interrupted, and raise
+ * errors; so it comes before anything is recorded.
+ */
+void
+lg_pending_prepare(LgRescue *rescue, const LgPolicy *policy)
+{
+	if (policy->connections_above > 0 && rescue->kinds == NULL)
+		rescue->kinds = lg_kinds_count(STATE_UNDEFINED, false);
+}
+
+/* How full it was, for who judges later. */
 static void
-note_fullness(LgPending *pending, LgRescue *rescue, const LgCandidate *candidate)
+note_fullness(LgPending *pending, const LgRescue *rescue, const LgCandidate *candidate)
 {
 	const LgFacts *facts = &candidate->facts;
 	LgKind *alike;
 
-	if (rescue->kinds == NULL)
-		rescue->kinds = lg_kinds_count(STATE_UNDEFINED, false);
 	pending->used_before = rescue->server.used;
 	pending->kind = lg_kinds_key(candidate->session, facts->application_name, facts->client_addr);
 	alike = lg_kinds_find(rescue->kinds, &pending->kind);
@@ -283,11 +292,11 @@ note_fullness(LgPending *pending, LgRescue *rescue, const LgCandidate *candidate
 
 /*
  * Act on a candidate whom lg_pending_forbids() leaves to the policy.  There must
- * be room, and its ledger entry is there already, which tells what came of it,
+ * be room, lg_pending_prepare() has been called, and its ledger entry is there already, which tells what came of it,
  * now or as soon as it is known.  Returns how far the signal has come.
  */
 LgProgress
-lg_pending_start(LgRescue *rescue, const LgCandidate *candidate, uint64 entry,
+lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 entry,
 				 const LgReason *reason)
 {
 	const LgPolicy *policy = &candidate->local->policy;

@@ -48,8 +48,9 @@ extern LgAction lg_pending_first_action(const LgPolicy *policy, const LgSession 
 extern bool lg_pending_ends(const LgSession *session);
 extern bool lg_pending_forbids(const LgSession *session, LgPolicyAction action);
 extern bool lg_pending_has_room(void);
-extern LgProgress lg_pending_start(LgRescue *rescue, const LgCandidate *candidate, uint64 entry,
-								   const LgReason *reason);
+extern void lg_pending_prepare(LgRescue *rescue, const LgPolicy *policy);
+extern LgProgress lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate,
+								   uint64 entry, const LgReason *reason);
 extern void lg_pending_count(const LgRescue *rescue, const LgCandidate *candidate);
 extern void lg_pending_judge(const LgLocalPolicy *local, uint64 entry, int waiting_before,
 							 LgTime now);

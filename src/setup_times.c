@@ -45,11 +45,12 @@
 #include "shared.h"
 #include "who.h"
 
-#define GROUPS 64		/* that have a name; one more is for the rest */
-#define FINER 8			/* than histograms of whole milliseconds */
-#define RATE_SECONDS 60 /* that the rate is of */
-#define SECONDS 64		/* kept: those, and the one under way */
-#define COUNT_BITS 24	/* of a second's entry; the rest says which second it is */
+#define GROUPS 64				  /* that have a name; one more is for the rest */
+#define FINER 8					  /* than histograms of whole milliseconds */
+#define RATE_SECONDS 60			  /* that the rate is of */
+#define SECONDS 64				  /* kept: those, and the one under way */
+#define COUNT_BITS 24			  /* of a second's entry; the rest says which second it is */
+#define BEING_RESET PG_UINT64_MAX /* in place of an id; no hash is */
 
 PG_FUNCTION_INFO_V1(pg_lifeguard_read_setup_times);
 PG_FUNCTION_INFO_V1(pg_lifeguard_read_setup_histogram);
@@ -134,10 +135,27 @@ clear_group(SetupGroup *group)
 		pg_atomic_write_u64(&group->seconds[i], 0);
 }
 
+/* Claim a place, free or not, from everybody else.  A claim under way is waited for. */
+static void
+claim_to_reset(LgSetupTimes *times, int place)
+{
+	for (;;)
+	{
+		uint64 id = pg_atomic_read_u64(&times->ids[place]);
+
+		if (id != BEING_RESET && id == pg_atomic_read_u64(&times->groups[place].named) &&
+			pg_atomic_compare_exchange_u64(&times->ids[place], &id, BEING_RESET))
+			return;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(1000L);
+	}
+}
+
 /*
- * Count anew, and free all groups.  A claim under way is waited for: two are never
- * to write to one group's key.  Whoever has found its group just now may count in it
- * when it is free, or another's: it counts once all the same.
+ * Count anew, and free all groups: each is claimed for that, so two never write to one
+ * group's key, and nothing between its claim and its release can raise an error.  Whoever
+ * has found its group just now may count in it when it is free, or another's: it counts
+ * once all the same.
  */
 void
 lg_setup_times_reset(TimestampTz now)
@@ -146,11 +164,7 @@ lg_setup_times_reset(TimestampTz now)
 
 	for (int i = 0; i < GROUPS; i++)
 	{
-		while (pg_atomic_read_u64(&times->ids[i]) != pg_atomic_read_u64(&times->groups[i].named))
-		{
-			CHECK_FOR_INTERRUPTS();
-			pg_usleep(1000L);
-		}
+		claim_to_reset(times, i);
 		clear_group(&times->groups[i]);
 		pg_atomic_write_u64(&times->groups[i].named, 0);
 		pg_write_barrier();
@@ -180,7 +194,7 @@ my_group(void)
 
 	make_key(&key);
 	id = hash_bytes_extended((const unsigned char *) &key, sizeof(key), 0);
-	id = Max(id, 1);
+	id = Min(Max(id, 1), BEING_RESET - 1);
 	for (int i = 0; i < GROUPS; i++)
 	{
 		int place = (id + i) % GROUPS;
