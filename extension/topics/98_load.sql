@@ -100,7 +100,7 @@ WITH costs AS (
 			m.root_application_name, m.root_usename, m.seconds_seen + m.seconds_estimated AS lost
 		FROM lifeguard.contention_minutes m
 		WHERE m.minute >= date_trunc('minute', clock_timestamp()) - interval '1 minute'
-			AND m.minute <= clock_timestamp()) c
+			AND m.minute <= clock_timestamp() AND (m.recorded_on = 'standby' OR NOT pg_is_in_recovery())) c
 	GROUP BY c.datname, c.relation_name, c.locktype, c.root_application_name, c.root_usename
 	ORDER BY seconds DESC, root_seconds DESC LIMIT 1
 )
@@ -147,12 +147,12 @@ SELECT s.component,
 		WHEN 'CPU' THEN format('%s sessions on average wanted to run on %s, %s %% of those active.', s.n,
 			s.cores || CASE s.cores WHEN 1 THEN ' core' ELSE ' cores' END, s.percent)
 		WHEN 'locks' THEN format('%s sessions on average waited for locks of others, %s %% of those active.', s.n, s.percent)
-			|| format(' Of %s s lost to that since %s, %s s were for %s%s, %s s of these behind the application "%s" of role "%s".',
+			|| CASE WHEN k.total IS NULL THEN '' ELSE format(' Of %s s lost to that since %s, %s s were for %s%s, %s s of these behind the application "%s" of role "%s".',
 				round(k.total, 1), to_char(date_trunc('minute', clock_timestamp()) - interval '1 minute', 'HH24:MI'),
 				round(k.seconds, 1), CASE WHEN k.waiting IS NULL THEN COALESCE(k.relation_name, 'locks of kind ' || k.locktype)
 					ELSE format('locks of kind %s (%s sessions wait for one on %s now)', k.locktype, k.waiting, k.relation_name) END,
 				COALESCE(' in database "' || k.datname || '"', ''), round(k.root_seconds, 1),
-				COALESCE(k.root_application_name, '?'), COALESCE(k.root_usename, '?'))
+				COALESCE(k.root_application_name, '?'), COALESCE(k.root_usename, '?')) END
 		WHEN 'LWLock' THEN format('%s sessions on average waited for the server''s internal lock %s, %s %% of those active.', s.n, s.thing, s.percent)
 		WHEN 'I/O' THEN format('%s sessions on average waited for reads or writes (%s), %s %% of those active.', s.n, s.events, s.percent)
 		WHEN 'clients' THEN format('%s sessions on average waited, in the middle of a statement, for their client to take or to send data (%s), %s %% of those active.', s.n, s.events, s.percent)
@@ -192,6 +192,7 @@ WITH refused AS MATERIALIZED (
 		mode() WITHIN GROUP (ORDER BY r.datname) AS datname, mode() WITHIN GROUP (ORDER BY r.usename) AS usename
 	FROM lifeguard.refusals r
 	WHERE r.at > clock_timestamp() - interval '1 minute' AND r.at <= clock_timestamp()
+		AND (r.recorded_on = 'standby' OR NOT pg_is_in_recovery())
 	GROUP BY 1
 ), load AS MATERIALIZED (
 	SELECT sum(l.average_active) AS active FROM lifeguard.read_load(60) l
@@ -212,8 +213,8 @@ FROM lifeguard.connections c
 		ORDER BY g.used DESC, g.idle DESC LIMIT 1) u ON true
 WHERE c.used_share >= 0.95 OR r.attempts > 0
 UNION ALL
-SELECT 'slots', CASE r.cause WHEN 'database limit' THEN format('CONNECTION LIMIT of database %I', r.datname)
-		WHEN 'role limit' THEN format('CONNECTION LIMIT of role %I', r.usename)
+SELECT 'slots', CASE r.cause WHEN 'database limit' THEN 'CONNECTION LIMIT of ' || COALESCE('database ' || quote_ident(r.datname), 'a database')
+		WHEN 'role limit' THEN 'CONNECTION LIMIT of ' || COALESCE('role ' || quote_ident(r.usename), 'a role')
 		WHEN 'replication' THEN 'max_wal_senders'
 		ELSE 'connections that have not logged in' END,
 	l.active, NULL, format('%s connection attempts were turned away by that in the last minute.', r.attempts),
@@ -245,14 +246,18 @@ SELECT 'client-side pool', u.application_name, u.active,
 FROM lifeguard.read_recent_usage() u
 	CROSS JOIN lifeguard.connections c
 	CROSS JOIN (SELECT sum(l.average_active) AS active,
-			sum(l.average_active) FILTER (WHERE l.wait_event_type = 'CPU') AS cpu
+			sum(l.average_active) FILTER (WHERE l.wait_event_type = 'CPU') AS cpu,
+			sum(l.average_active) FILTER (WHERE l.wait_event_type = 'Lock' OR l.wait_event = 'SyncRep') AS stuck
 		FROM lifeguard.read_load(60) l) l
 WHERE u.samples >= 6 AND u.held_max >= 2 AND u.held >= 0.95 * u.held_max
 	AND u.idle <= 0.1 * u.held AND u.active >= 0.5 * u.held
 	AND c.used_share < 0.85 AND COALESCE(l.cpu, 0) <= lifeguard.cores()
+	-- who waits for others is not helped by a larger pool
+	AND COALESCE(l.stuck, 0) <= 0.3 * l.active
 	AND NOT EXISTS (SELECT FROM lifeguard.refusals r WHERE r.at > clock_timestamp() - interval '1 minute'
-		AND r.at <= clock_timestamp() AND r.cause IN ('slots', 'reserved', 'superuser reserved'))
-	AND u.application_name NOT IN ('pg_dump', 'pg_dumpall', 'pg_restore', 'vacuumdb', 'reindexdb', 'clusterdb')
+		AND r.at <= clock_timestamp() AND r.cause IN ('slots', 'reserved', 'superuser reserved')
+		AND (r.recorded_on = 'standby' OR NOT pg_is_in_recovery()))
+	AND u.application_name NOT IN ('psql', 'pg_dump', 'pg_dumpall', 'pg_restore', 'vacuumdb', 'reindexdb', 'clusterdb')
 	-- a program that has no name is not known to be one program
 	AND u.application_name <> ''
 $$;

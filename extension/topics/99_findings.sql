@@ -57,37 +57,40 @@ CREATE FUNCTION lifeguard.find_idle_transactions()
 RETURNS TABLE (severity text, finding text, what text, why text, remedy text)
 LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	t lifeguard.idle_transactions;
-	held text;
+	t record;
 BEGIN
 	FOR t IN
-		SELECT i.* FROM lifeguard.idle_transactions i
-		WHERE i.blocking = 0 AND (i.holds_horizon AND i.horizon_age >= 10000
-			OR i.locks_held > 0 AND i.idle_for >= interval '5 s')
-		ORDER BY i.horizon_age DESC NULLS LAST, i.idle_for DESC
+		WITH stays AS MATERIALIZED (
+			SELECT i.*, i.holds_horizon AND i.horizon_age >= 10000 AS pins
+			FROM lifeguard.idle_transactions i
+			WHERE i.blocking = 0 AND (i.holds_horizon AND i.horizon_age >= 10000
+				OR i.locks_held > 0 AND i.idle_for >= interval '5 s')
+		), locks AS MATERIALIZED (
+			-- what only that transaction can see, nobody will wait for
+			SELECT k.pid, string_agg(DISTINCT format('%s on %I.%I', k.mode, n.nspname, c.relname), ', ') AS held
+			FROM pg_locks k
+				JOIN pg_class c ON c.oid = k.relation AND c.relpersistence <> 't' AND c.relkind NOT IN ('i', 'I')
+				JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE EXISTS (SELECT FROM stays s WHERE s.locks_held > 0)
+				AND k.granted AND k.locktype = 'relation'
+				AND k.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+				AND k.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+			GROUP BY k.pid
+		)
+		SELECT s.*, l.held
+		FROM stays s LEFT JOIN locks l ON l.pid = s.pid
+		WHERE s.pins OR l.held IS NOT NULL
+		ORDER BY s.horizon_age DESC NULLS LAST, s.idle_for DESC
 		LIMIT 20
 	LOOP
-		held := NULL;
-		IF t.locks_held > 0 THEN
-			SELECT string_agg(format('%s on %s', l.mode, coalesce(lifeguard.report_line(l.name, 130), 'a relation of another database')), ', ' ORDER BY l.mode, l.name)
-			INTO held
-			FROM (SELECT DISTINCT k.mode, CASE WHEN n.nspname IS NOT NULL THEN format('%I.%I', n.nspname, c.relname) END AS name
-				  FROM pg_locks k
-					LEFT JOIN pg_class c ON c.oid = k.relation AND k.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-					LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
-				  WHERE k.pid = t.pid AND k.granted AND k.locktype = 'relation' AND coalesce(c.relkind NOT IN ('i', 'I'), true)
-					AND k.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
-				  LIMIT 3) l;
-		END IF;
-		CONTINUE WHEN held IS NULL AND NOT (t.holds_horizon AND t.horizon_age >= 10000);
 		severity := 'warning';
 		finding := 'idle transaction';
 		what := format('PID %s, %s, is idle in a transaction for %s', t.pid,
 			lifeguard.report_who(t.application_name, t.usename, t.datname),
 			lifeguard.report_duration(extract(epoch FROM t.idle_for)));
-		why := concat_ws(' ', CASE WHEN t.holds_horizon AND t.horizon_age >= 10000
+		why := concat_ws(' ', CASE WHEN t.pins
 				THEN format('Because of it no dead row of the last %s transactions can be removed, and nothing older is in the way.', t.horizon_age) END,
-			'It holds ' || held || ': whoever writes there will wait for it.',
+			'It holds ' || lifeguard.report_line(t.held, 300) || ': whoever writes there will wait for it.',
 			'Its last statement: ' || nullif(lifeguard.report_line(t.query, 100), ''));
 		remedy := lifeguard.finding_end_session(t.pid, t.backend_start, 'idle in transaction');
 		RETURN NEXT;
@@ -191,11 +194,13 @@ LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_t
 BEGIN
 	RETURN QUERY
 	SELECT 'warning', 'churn',
-		format('%s connects %s times a second, and leaves after %s', coalesce(lifeguard.report_who(s.application_name, NULL, NULL) || coalesce(' from ' || host(s.client_addr), ''), 'all the rest'),
+		format('%s connects %s times a second, and leaves after %s', CASE WHEN s.application_name IS NULL THEN 'what came after the 64 programs that are told apart'
+				ELSE lifeguard.report_who(s.application_name, NULL, NULL) || coalesce(' from ' || host(s.client_addr), '') END,
 			round(s.per_second, 1), lifeguard.report_duration(extract(epoch FROM s.average_life))),
 		format('To be ready takes %s, one in a hundred %s or more: %s of each second are spent on that.', lifeguard.report_duration(extract(epoch FROM s.p50)),
 			lifeguard.report_duration(extract(epoch FROM s.p99)), lifeguard.report_duration(s.per_second * extract(epoch FROM s.p50))),
-		'let that program keep its connections in a pool, or put a pooler such as PgBouncer before the server'::text
+		CASE WHEN s.application_name IS NULL THEN 'let programs keep their names and their connections, or put a pooler such as PgBouncer before the server'
+			ELSE 'let that program keep its connections in a pool, or put a pooler such as PgBouncer before the server' END
 	FROM lifeguard.setup_times s
 	WHERE s.per_second >= 5 AND s.ended >= 100 AND s.average_life < interval '10 s'
 	ORDER BY s.per_second DESC
@@ -217,7 +222,10 @@ DECLARE
 BEGIN
 	SELECT h.minute, h.used_max, h.usable INTO fullest
 	FROM lifeguard.connection_history h
-	WHERE h.minute >= since AND h.recorded_on = here AND (h.used_max >= 0.9 * h.usable OR h.refusals > 0)
+	WHERE h.minute >= since AND h.recorded_on = here AND (h.used_max >= 0.9 * h.usable
+		OR h.refusals > 0 AND EXISTS (SELECT FROM lifeguard.refusals r
+			WHERE r.cause IN ('slots', 'reserved', 'superuser reserved') AND r.recorded_on = here
+				AND r.at >= h.minute AND r.at < h.minute + interval '1 minute'))
 	ORDER BY h.used_max DESC LIMIT 1;
 	IF NOT FOUND THEN
 		RETURN;
@@ -281,6 +289,9 @@ BEGIN
 		FROM lifeguard.sessions s
 		WHERE s.state = 'active' AND s.query_id IS NOT NULL AND clock_timestamp() - s.query_start >= interval '1 s'
 			AND coalesce(s.wait_event_type, '') NOT IN ('Lock', 'Client') AND EXISTS (SELECT FROM slots)
+			-- commits wait for WAL and standbys, not for each other
+			AND s.wait_event IS DISTINCT FROM 'SyncRep'
+			AND s.query !~* '^(\s|/\*.*?\*/)*(commit|end|prepare\s+transaction)\M'
 		GROUP BY s.datname, s.query_id
 	)
 	SELECT 'critical', 'stampede',
@@ -326,7 +337,12 @@ BEGIN
 		ORDER BY o.all_seconds DESC LIMIT 3
 	LOOP
 		on_rows := c.locktype IN ('transactionid', 'tuple');
-		next := lifeguard.report_contention_step(c, since, statement_timestamp());
+		-- lengths are known of waits that are over
+		IF c.max > interval '0' THEN
+			next := lifeguard.report_contention_step(c, since, statement_timestamp());
+		ELSE
+			SELECT NULL::text AS step, 'SELECT * FROM lifeguard.blockers;'::text AS call INTO next;
+		END IF;
 		severity := 'warning';
 		finding := CASE WHEN on_rows THEN 'hot row' ELSE 'contention' END;
 		what := format('%s cost %s of waiting in the last hour', CASE
@@ -334,9 +350,10 @@ BEGIN
 				ELSE format('%s on %s', CASE c.locktype WHEN 'relation' THEN 'locks' ELSE c.locktype || ' locks' END,
 					coalesce(lifeguard.report_line(c.relation_name, 130), lifeguard.report_line(c.datname, 64), 'what all databases share')) END,
 			lifeguard.report_duration(c.all_seconds));
-		why := concat_ws(' ', format('%s; most (%s) of %s behind %s, 19 of 20 of those up to %s.', lifeguard.report_count(c.all_waits::bigint, 'wait', 'waits'),
+		why := concat_ws(' ', format('%s; most (%s) of %s behind %s%s.', lifeguard.report_count(c.all_waits::bigint, 'wait', 'waits'),
 				lifeguard.report_duration(c.seconds_lost), lifeguard.report_who(c.waiter_application_name, c.waiter_usename, NULL),
-				lifeguard.report_who(c.root_application_name, c.root_usename, NULL), lifeguard.report_duration(extract(epoch FROM c.p95))),
+				lifeguard.report_who(c.root_application_name, c.root_usename, NULL),
+				CASE WHEN c.max > interval '0' THEN ', 19 of 20 of those up to ' || lifeguard.report_duration(extract(epoch FROM c.p95)) ELSE ', which go on' END),
 			CASE WHEN on_rows AND c.top_rows[1] IS NOT NULL THEN format('Most waited for: row %s.', c.top_rows[1]) END,
 			CASE WHEN on_rows AND (c.avg_row_width IS NOT NULL OR c.hot_row_width IS NOT NULL) THEN format('A row has %s on average%s.',
 				coalesce(lifeguard.report_bytes(c.avg_row_width), 'an unknown size'), coalesce(', the hot ones up to ' || lifeguard.report_bytes(c.hot_row_width), '')) END,
@@ -366,7 +383,7 @@ BEGIN
 		format('ALTER ROLE %s SET lock_timeout = ''%s'';', lifeguard.report_identifier(a.waiter_usename),
 			lifeguard.report_interval(lifeguard.report_limit(extract(epoch FROM a.longest))))
 	FROM asking a
-	WHERE a.behind >= 10 AND lifeguard.finding_timeout_is_zero('lock_timeout', a.waiter_usename)
+	WHERE a.behind >= 10 AND a.longest > interval '0' AND lifeguard.finding_timeout_is_zero('lock_timeout', a.waiter_usename)
 	ORDER BY a.behind DESC
 	LIMIT 3;
 END
@@ -400,6 +417,7 @@ BEGIN
 		SELECT h.usename, count(*) AS stays, sum(h.blocked_seconds) AS blocked, max(h.max_blocked) AS most, max(h.duration) AS longest
 		FROM lifeguard.idle_transaction_history h
 		WHERE h.max_blocked > 0 AND h.idle_start >= statement_timestamp() - interval '1 day' AND h.usename IS NOT NULL
+			AND (h.recorded_on = 'standby' OR NOT pg_is_in_recovery())
 		GROUP BY h.usename
 	)
 	SELECT 'notice', 'timeout', format('role %s has no idle_in_transaction_session_timeout', lifeguard.report_line(h.usename, 64)),
@@ -457,7 +475,7 @@ BEGIN
 		format('In the last hour%s. The newest was %s%s.', CASE WHEN e.blocked > 0 THEN format(', while up to %s waited for one of them', e.blocked) ELSE '' END,
 			lifeguard.report_who(e.newest[2], e.newest[3]::name, e.newest[4]::name), coalesce(': ' || lifeguard.report_line(e.newest[5], 200), '')),
 		CASE e.outcome
-			WHEN 'over limit' THEN format('SELECT lifeguard.alter_policy(%s, max_per_pass => 0, max_per_minute => %s);',
+			WHEN 'over limit' THEN format('SELECT lifeguard.alter_policy(%s, max_per_pass => 0, max_per_minute => %s); -- unless pg_lifeguard.max_actions_per_minute held it',
 				lifeguard.report_literal(e.policy), least(600, 20 + e.sessions))
 			WHEN 'not permitted' THEN format('GRANT pg_signal_backend TO ...; -- its owner: SELECT owner FROM lifeguard.policy WHERE name = %s;', lifeguard.report_literal(e.policy))
 			WHEN 'survived' THEN format('SELECT at, pid, state, query FROM lifeguard.ledger WHERE policy = %s AND outcome = ''survived'' ORDER BY at DESC LIMIT 10;', lifeguard.report_literal(e.policy))

@@ -104,7 +104,7 @@ has_only_parked() {
 	[ "$n_sessions" = $((all_parked - $(count_ended))) ]
 }
 
-count_ended() { cat "$cluster"/log/parked.* | grep -c ' ended '; }
+count_ended() { awk '/ ended / { n++ } END { print n + 0 }' "$cluster"/log/parked.*; }
 
 # One line a second of what the visitors themselves met in it.
 visitors_line() {
@@ -170,7 +170,7 @@ saturate_look() {
 	local names
 	if [ "$1" -lt 3 ]; then
 		[ $(($2 + 1)) = "${crowd_lasts[$1]}" ] || return 0
-		names=$(ask "SELECT string_agg(component, ', ') FROM lifeguard.bottleneck")
+		names=$(ask "SELECT string_agg(component, ', ') FROM lifeguard.bottleneck") || give_up "the view bottleneck cannot be read"
 		printf '       What gives way, as lifeguard.bottleneck says: %s\n' "${names:-nothing}"
 		[ "$1" = 2 ] || slots_named+=$(printf '%s\n' "$names" | grep -o slots || true)
 		return 0
@@ -256,7 +256,7 @@ saturate_words() {
 				min(state_age)::interval(0) AS idle_least, string_agg(DISTINCT regexp_replace(outcome, ' in .*', ''), ', ') AS outcome
 			FROM lifeguard.ledger WHERE policy = '$making_room' GROUP BY 1 ORDER BY 2 DESC"
 	step "And what were they told? The first of them:"
-	ended=$(cat "$cluster"/log/parked.* | grep ' ended ' | sort -n | sed -n 1p | cut -d ' ' -f 5-)
+	ended=$(awk '/ ended /' "$cluster"/log/parked.* | sort -n | sed -n 1p | cut -d ' ' -f 5-)
 	printf '%s\n' "$ended" | tr '|' '\n' | sed '/^$/d' | hang
 }
 

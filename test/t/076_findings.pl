@@ -109,9 +109,10 @@ END
 sub web { return LgSession->new($node, user => 'web', parameters => { application_name => 'shop' }); }
 
 # --- idle transactions: one that holds what others want to write, one that does not
-my ($locker, $harmless) = (web(), web());
+my ($locker, $harmless, $maker) = (web(), web(), web());
 $locker->query("BEGIN; LOCK TABLE till IN SHARE MODE; SELECT 'no news'");
 $harmless->query('BEGIN; LOCK TABLE chaff IN ROW EXCLUSIVE MODE');
+$maker->query('BEGIN; CREATE TEMP TABLE own (i int PRIMARY KEY)');    # strong locks that nobody can wait for
 
 # --- a blocker, who makes a hot row
 is(found($session, 'hot row') . found($session, 'timeout'), '', 'no hot row yet');
@@ -168,6 +169,8 @@ like(found($session, 'idle transaction'), qr/^warning\|PID ${\$locker->pid}, sho
 is(column($session, 'idle transaction', 'why'),
 	"It holds ShareLock on public.till: whoever writes there will wait for it. Its last statement: BEGIN; LOCK TABLE till IN SHARE MODE; SELECT 'no news'",
 	'what it holds');
+is($session->query("SELECT count(*) FROM lifeguard.findings WHERE what LIKE 'PID ${\$maker->pid},%'"), '0', 'nor one whose locks nobody can wait for');
+$maker->close;
 $session->query(column($session, 'idle transaction', 'remedy'));
 ok(goes($session, 'idle transaction'), 'the remedy mends it');
 $harmless->query('ROLLBACK');
@@ -250,6 +253,10 @@ ok(comes($session, 'refusals', 2), 'refusals of another kind');
 like(found($session, 'refusals'), qr/^critical\|2 connection attempts were turned away: a role's limit was reached$/m, 'which');
 $session->query($session->query("SELECT remedy FROM lifeguard.findings WHERE finding = 'refusals' AND what LIKE '2 %'"));
 ok(!LgSession->new($node, user => 'clerk')->{refused}, 'the remedy mends it');
+$session->query("INSERT INTO lifeguard.refusal_entries (boot, number, at, cause, attempts, recorded_on) VALUES ('2001-01-01', 1, clock_timestamp(), 'database limit', 7, 'primary')");
+is($session->query("SELECT what FROM lifeguard.bottleneck WHERE what LIKE '%database%'"), 'CONNECTION LIMIT of a database', 'of whom nobody knows');
+is($session->error_of('SELECT f::text FROM lifeguard.findings f'), undef, 'which is no error');
+$session->query("DELETE FROM lifeguard.refusal_entries WHERE boot = '2001-01-01'");
 is(found($session, 'oversized pool'), 'warning|reporter as clerk holds 20 connections, and never more than 3 worked', 'where slots are short, an oversized pool');
 is($session->query(column($session, 'oversized pool', 'remedy') =~ s/advised, advice/count(*)/r), 1, 'what pool_advice says of it');
 
