@@ -11,7 +11,7 @@ CREATE FUNCTION lifeguard.read_sessions(
 	OUT state text, OUT query_id bigint, OUT query text, OUT query_tags text,
 	OUT backend_type text, OUT state_age interval, OUT xact_age interval,
 	OUT horizon_age integer, OUT holds_horizon boolean, OUT locks_held integer,
-	OUT blocked_by integer[], OUT blocking integer)
+	OUT blocked_by integer[], OUT blocking integer, OUT statements text[])
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pg_lifeguard_read_sessions' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION lifeguard.read_sessions() IS
@@ -23,7 +23,8 @@ CREATE FUNCTION lifeguard.read_lock_graph(
 	OUT application_name text, OUT backend_type text, OUT leader_pid integer,
 	OUT client_addr inet, OUT backend_start timestamptz, OUT state text,
 	OUT state_age interval, OUT xact_age interval,
-	OUT query_id bigint, OUT query text, OUT query_tags text, OUT syncrep boolean,
+	OUT query_id bigint, OUT query text, OUT query_tags text, OUT statements text[],
+	OUT syncrep boolean,
 	OUT wait_start timestamptz, OUT waited interval, OUT mode text,
 	OUT locktype text, OUT database oid, OUT relation oid, OUT relation_name text,
 	OUT awaited text, OUT page bigint, OUT tuple integer,

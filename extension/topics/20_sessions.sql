@@ -45,7 +45,7 @@ CREATE VIEW lifeguard.idle_transactions AS
 SELECT s.datid, d.datname, s.pid, s.usesysid, r.rolname AS usename,
 	s.application_name, s.client_addr, s.backend_start, s.xact_start, s.state_change, s.state,
 	s.state_age AS idle_for, s.xact_age, s.horizon_age, s.holds_horizon, s.locks_held, s.blocking,
-	s.query_id, s.query, s.query_tags
+	s.query_id, s.query, s.query_tags, s.statements
 FROM lifeguard.read_sessions() s
 	LEFT JOIN pg_catalog.pg_database d ON d.oid = s.datid
 	LEFT JOIN pg_catalog.pg_authid r ON r.oid = s.usesysid
@@ -73,5 +73,6 @@ COMMENT ON COLUMN lifeguard.idle_transactions.blocking IS 'How many sessions wai
 COMMENT ON COLUMN lifeguard.idle_transactions.query_id IS 'Query identifier of the last statement';
 COMMENT ON COLUMN lifeguard.idle_transactions.query IS 'The last statement; not necessarily the one that took the locks';
 COMMENT ON COLUMN lifeguard.idle_transactions.query_tags IS 'The SQL comment behind or in front of it';
+COMMENT ON COLUMN lifeguard.idle_transactions.statements IS 'The last statements of its transaction, the oldest first, as pg_lifeguard.track_statements keeps them; NULL while that is 0';
 
 GRANT SELECT ON lifeguard.sessions, lifeguard.idle_transactions TO PUBLIC;
