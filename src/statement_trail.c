@@ -23,6 +23,7 @@
 
 #include "access/xact.h"
 #include "executor/executor.h"
+#include "fmgr.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/proc.h"
@@ -31,6 +32,7 @@
 #include "utils/timestamp.h"
 
 #include "compat.h"
+#include "rights.h"
 #include "settings.h"
 #include "shared.h"
 #include "statement_trail.h"
@@ -41,7 +43,8 @@
 
 typedef struct Statement
 {
-	TimestampTz at; /* when the client sent it, as query_start */
+	TimestampTz sent; /* by its client; as query_start */
+	int64 query_id;
 	char text[TEXT_SIZE];
 } Statement;
 
@@ -62,6 +65,8 @@ typedef struct TrailCopy
 	uint64 count;
 	Statement ring[LG_TRAIL_MOST];
 } TrailCopy;
+
+PG_FUNCTION_INFO_V1(pg_lifeguard_read_transaction_statements);
 
 static ExecutorStart_hook_type prev_executor_start = NULL;
 static ProcessUtility_hook_type prev_process_utility = NULL;
@@ -172,7 +177,8 @@ note(const PlannedStmt *statement, const char *source)
 		trail->xact_start != GetCurrentTransactionStartTimestamp())
 		enter_transaction(trail);
 	entry = &trail->ring[trail->count % lg_track_statements];
-	entry->at = sent;
+	entry->sent = sent;
+	entry->query_id = (int64) statement->queryId;
 	keep_text(entry->text, source + location, statement->stmt_len);
 	trail->count++;
 	end_change(trail);
@@ -332,4 +338,52 @@ lg_statement_trail_add_kept(LgRows *rows, const LgTrailExcerpt *kept, Oid databa
 		lg_rows_add_texts(rows, texts, kept->n);
 	else
 		lg_rows_add_null(rows);
+}
+
+static void
+add_statements(LgRows *rows, const LgSession *session)
+{
+	TrailCopy copy;
+	int n = copy_trail(session, &copy);
+
+	for (int i = 0; i < n; i++)
+	{
+		const Statement *statement = statement_at(&copy, n, i);
+
+		lg_rows_begin_row(rows);
+		lg_rows_add_int(rows, session->pid);
+		lg_rows_add_oid(rows, session->databaseid);
+		lg_rows_add_oid(rows, session->userid);
+		lg_rows_add_time(rows, session->xact_start);
+		lg_rows_add_int8(rows, (int64) copy.count - n + i + 1);
+		lg_rows_add_time(rows, statement->sent);
+		if (statement->query_id == 0)
+			lg_rows_add_null(rows);
+		else
+			lg_rows_add_int8(rows, statement->query_id);
+		lg_rows_add_text(rows, lg_texts_to_local(statement->text, session->databaseid));
+		lg_rows_end_row(rows);
+	}
+}
+
+/*
+ * lifeguard.read_transaction_statements(): one row per statement kept of each open
+ * transaction, for the view transaction_statements.  Of sessions whose statements the
+ * current user may not see, none.
+ */
+Datum
+pg_lifeguard_read_transaction_statements(PG_FUNCTION_ARGS)
+{
+	LgSessionScan scan = {0, 0};
+	LgSession session;
+	LgRows rows;
+
+	lg_rows_begin(&rows, fcinfo);
+	while (lg_sessions_next(&scan, &session))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (lg_rights_may_see(session.userid))
+			add_statements(&rows, &session);
+	}
+	PG_RETURN_NULL();
 }

@@ -17,6 +17,15 @@ AS 'MODULE_PATHNAME', 'pg_lifeguard_read_sessions' LANGUAGE C STRICT VOLATILE PA
 COMMENT ON FUNCTION lifeguard.read_sessions() IS
 'Reads all client sessions in place; what the views sessions and idle_transactions show.';
 
+CREATE FUNCTION lifeguard.read_transaction_statements(
+	OUT pid integer, OUT datid oid, OUT usesysid oid, OUT xact_start timestamptz,
+	OUT number bigint, OUT query_start timestamptz, OUT query_id bigint, OUT query text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pg_lifeguard_read_transaction_statements'
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION lifeguard.read_transaction_statements() IS
+'Copies the last statements of all open transactions, as far as the caller may see them; what the view transaction_statements shows.';
+
 CREATE FUNCTION lifeguard.read_lock_graph(
 	part text,
 	OUT level integer, OUT waits boolean, OUT pid integer, OUT prepared_xid xid, OUT datid oid, OUT usesysid oid,
@@ -86,6 +95,6 @@ COMMENT ON FUNCTION lifeguard.read_status() IS
 
 -- Views check EXECUTE for whoever selects from them; said here in case default
 -- privileges give it to nobody.
-GRANT EXECUTE ON FUNCTION lifeguard.read_sessions(), lifeguard.read_lock_graph(text),
-	lifeguard.read_connections(), lifeguard.read_connection_usage(), lifeguard.read_status()
+GRANT EXECUTE ON FUNCTION lifeguard.read_sessions(), lifeguard.read_transaction_statements(),
+	lifeguard.read_lock_graph(text), lifeguard.read_connections(), lifeguard.read_connection_usage(), lifeguard.read_status()
 	TO PUBLIC;

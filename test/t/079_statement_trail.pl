@@ -84,6 +84,7 @@ sub extended
 {
 	my $off = clerk();
 	is(trail_after($off, 'BEGIN', 'UPDATE till SET amount = 0 WHERE id = 1'), undef, 'nothing is kept unless asked for');
+	is($boss->query('SELECT count(*) FROM lifeguard.transaction_statements'), '0', 'nor is there a row');
 	$off->query('COMMIT');
 }
 my $size_off = lg_status($boss, 'shared_memory');
@@ -92,7 +93,7 @@ restart("pg_lifeguard.track_statements = 3\n");
 
 # 30 sessions, 3 statements of 200 bytes
 cmp_ok(lg_status($boss, 'shared_memory') - $size_off, '>=', 30 * 3 * 200, 'room for them is part of the shared memory');
-cmp_ok(lg_status($boss, 'shared_memory') - $size_off, '<=', 30 * (3 * 216 + 64), 'and no more than they need');
+cmp_ok(lg_status($boss, 'shared_memory') - $size_off, '<=', 30 * (3 * 224 + 64), 'and no more than they need');
 
 # The statement that took the lock, among those after it.
 my $idle = clerk();
@@ -116,6 +117,13 @@ is($cousin->query('SELECT count(*), count(statements) FROM lifeguard.read_sessio
 my $own = clerk();
 is(trail($idle, 'idle_transactions', $own), "$update\nSELECT 1\nSELECT 2", 'shown to its own');
 
+# Each with its time and number.
+is($cousin->query('SELECT count(*) FROM lifeguard.transaction_statements WHERE usename <> current_user'), '0', 'no statement of another role');
+is($own->query('SELECT number, query, query_id IS NULL, query_start BETWEEN xact_start AND now() FROM lifeguard.transaction_statements WHERE pid = ' . $idle->pid),
+	"1|$update|t|t\n2|SELECT 1|t|t\n3|SELECT 2|t|t", 'a row for each statement');
+is($boss->query('SELECT s.query_start = a.query_start FROM lifeguard.transaction_statements s JOIN pg_stat_activity a USING (pid) WHERE number = 3'),
+	't', 'with the time that pg_stat_activity has');
+
 # The history.
 $idle->query('ROLLBACK');
 $waiter->answer;
@@ -131,6 +139,7 @@ is("$in_all|$with", '1|1', 'and shown to its own');
 # One transaction's, the last three.
 is(trail_after($idle, 'BEGIN; SELECT 3'), 'SELECT 3', 'nothing of the transaction before');
 is(trail_after($idle, 'SELECT 4', 'SELECT 5', 'SELECT 6'), "SELECT 4\nSELECT 5\nSELECT 6", 'no more than the last three');
+is($boss->query('SELECT number FROM lifeguard.transaction_statements WHERE pid = ' . $idle->pid), "2\n3\n4", 'which are numbered in the transaction');
 is(trail_after($idle, 'SELECT 7; COMMIT; BEGIN'), undef, 'nothing of one that ended in the same string');
 is(trail_after($idle, 'SELECT 8', 'COMMIT AND CHAIN'), undef, 'nor of one that was chained');
 is(trail_after($idle, 'SELECT 9; COMMIT AND CHAIN; SELECT 10'), 'SELECT 10', 'nor in one string');
@@ -225,7 +234,7 @@ is(lg_negative_ages($boss), '', 'no age is negative');
 # Other libraries in the same hooks, before and behind.
 SKIP:
 {
-	skip 'no pg_stat_statements', 2 unless lg_has_library('pg_stat_statements');
+	skip 'no pg_stat_statements', 4 unless lg_has_library('pg_stat_statements');
 	foreach my $order ('pg_lifeguard, pg_stat_statements', 'pg_stat_statements, pg_lifeguard')
 	{
 		restart("shared_preload_libraries = '$order'\ncompute_query_id = on\npg_lifeguard.track_statements = 20\n");
@@ -234,6 +243,8 @@ SKIP:
 		my @statements = map { "SELECT fill(), $_" } 1 .. 25;
 		is(trail_after($session, 'BEGIN', @statements) . '|' . $boss->query("SELECT calls FROM pg_stat_statements WHERE query LIKE 'SELECT fill(), %'"),
 			join("\n", @statements[5 .. 24]) . '|25', "preloaded as $order: both see each statement");
+		is($boss->query('SELECT count(*) FROM lifeguard.transaction_statements s JOIN pg_stat_activity a USING (pid, query_id) WHERE number = 25'),
+			'1', 'with the query id that pg_stat_activity has');
 		$session->query('COMMIT');
 	}
 }
