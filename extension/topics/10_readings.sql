@@ -96,5 +96,6 @@ COMMENT ON FUNCTION lifeguard.read_status() IS
 -- Views check EXECUTE for whoever selects from them; said here in case default
 -- privileges give it to nobody.
 GRANT EXECUTE ON FUNCTION lifeguard.read_sessions(), lifeguard.read_transaction_statements(),
-	lifeguard.read_lock_graph(text), lifeguard.read_connections(), lifeguard.read_connection_usage(), lifeguard.read_status()
+	lifeguard.read_lock_graph(text), lifeguard.read_connections(),
+	lifeguard.read_connection_usage(), lifeguard.read_status()
 	TO PUBLIC;
