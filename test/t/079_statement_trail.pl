@@ -33,6 +33,13 @@ BEGIN
 	EXECUTE 'LOCK TABLE till IN ROW SHARE MODE';
 	RETURN 1;
 END $$;
+CREATE PROCEDURE renew() LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE till SET amount = 7 WHERE id = 7;
+	COMMIT;
+	UPDATE till SET amount = 8 WHERE id = 7;
+	PERFORM pg_sleep(3600);
+END $$;
 CREATE FUNCTION sum_up() RETURNS bigint LANGUAGE sql AS 'SELECT sum(amount) FROM till';
 CREATE TABLE log (id int);
 CREATE RULE also AS ON INSERT TO log DO ALSO UPDATE till SET amount = 3 WHERE id = 8
@@ -140,9 +147,10 @@ is("$in_all|$with", '1|1', 'and shown to its own');
 is(trail_after($idle, 'BEGIN; SELECT 3'), 'SELECT 3', 'nothing of the transaction before');
 is(trail_after($idle, 'SELECT 4', 'SELECT 5', 'SELECT 6'), "SELECT 4\nSELECT 5\nSELECT 6", 'no more than the last three');
 is($boss->query('SELECT number FROM lifeguard.transaction_statements WHERE pid = ' . $idle->pid), "2\n3\n4", 'which are numbered in the transaction');
-is(trail_after($idle, 'SELECT 7; COMMIT; BEGIN'), undef, 'nothing of one that ended in the same string');
+is(trail_after($idle, 'COMMIT; BEGIN; SELECT 7; COMMIT; BEGIN'), undef, 'nothing of one that ended in the same string');
 is(trail_after($idle, 'SELECT 8', 'COMMIT AND CHAIN'), undef, 'nor of one that was chained');
-is(trail_after($idle, 'SELECT 9; COMMIT AND CHAIN; SELECT 10'), 'SELECT 10', 'nor in one string');
+is(trail_after($idle, 'COMMIT; BEGIN; SELECT 9; COMMIT AND CHAIN'), undef, 'nor in one string');
+is(trail_after($idle, 'SELECT 9; COMMIT AND CHAIN; SELECT 10'), 'SELECT 10', 'with a statement behind it');
 $idle->query('COMMIT');
 
 # Savepoints, errors, and what is no statement of interest.
@@ -150,6 +158,16 @@ is(trail_after($idle, 'BEGIN', 'SET TRANSACTION READ WRITE', 'SAVEPOINT s', 'SEL
 	"SELECT 1 / (id - 1) FROM till\nSELECT 11", 'after an error and ROLLBACK TO SAVEPOINT');
 is(trail_after($idle, 'SELECT nonsense'), undef, 'none of a transaction that has failed and holds no locks');
 $idle->query('ROLLBACK');
+
+# A procedure that has begun another transaction: what was noted belongs to the one before.
+my $renewer = LgSession->new($node);
+$renewer->send('CALL renew()');
+$waiter->send('DELETE FROM till WHERE id = 7') if $boss->poll("SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+$boss->poll('SELECT count(*) = 1 FROM lifeguard.blockers');
+is($boss->query('SELECT query, statements IS NULL FROM lifeguard.blockers'), 'CALL renew()|t', 'nothing of the transaction before within a procedure');
+$boss->query('SELECT pg_cancel_backend(' . $renewer->pid . ')');
+$renewer->answer;
+$waiter->answer;
 
 # What functions and rules do is no statement of the client.
 is(trail_after($idle, 'BEGIN', 'SELECT fill()', 'DO $$BEGIN PERFORM fill(); END$$', 'SELECT sum_up() FROM till WHERE id = 2'),
@@ -230,6 +248,15 @@ $waiter->answer;
 
 is(lg_view_errors($boss), '', 'all views can be read');
 is(lg_negative_ages($boss), '', 'no age is negative');
+
+# From the table alone.
+restart("pg_lifeguard.track_statements = 2\n");
+$own = clerk();
+$cousin = LgSession->new($node, user => 'cousin');
+is($boss->query('SELECT count(*) FROM lifeguard.read_idle_transactions() WHERE pid = ' . $idle->pid), '0', 'after a restart');
+is($boss->query("SELECT array_to_string(statements, E'\n') $of_idle"), "$update\nSELECT 1\nSELECT 2", 'the history is there');
+is($cousin->query("SELECT count(*), count(statements) $of_idle"), '1|0', 'hidden');
+is($own->query("SELECT count(*), count(statements) $of_idle"), '1|1', 'and shown to its own');
 
 # Other libraries in the same hooks, before and behind.
 SKIP:
