@@ -63,6 +63,13 @@
 #define lg_wait_event(name) PG_WAIT_EXTENSION
 #endif
 
+/* 17: the number of a transaction among those of its session has moved */
+#if PG_VERSION_NUM >= 170000
+#define LG_MY_LXID (MyProc->vxid.lxid)
+#else
+#define LG_MY_LXID (MyProc->lxid)
+#endif
+
 /* 17: a transaction may time out */
 #if PG_VERSION_NUM >= 170000
 #define LG_ERRCODE_TRANSACTION_TIMEOUT ERRCODE_TRANSACTION_TIMEOUT

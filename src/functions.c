@@ -36,6 +36,7 @@
 #include "sessions.h"
 #include "setup_times.h"
 #include "shared.h"
+#include "statement_trail.h"
 #include "texts.h"
 
 PG_FUNCTION_INFO_V1(pg_lifeguard_read_sessions);
@@ -125,7 +126,7 @@ add_private_columns(LgRows *rows, SessionsReading *reading, const LgSession *ses
 static void
 add_session(LgRows *rows, SessionsReading *reading, const LgSession *session)
 {
-	bool count_locks = (session->state == STATE_IDLEINTRANSACTION ||
+	bool look_closer = (session->state == STATE_IDLEINTRANSACTION ||
 						session->state == STATE_IDLEINTRANSACTION_ABORTED) &&
 					   lg_rights_may_see(session->userid);
 	char *query = reading->texts.query;
@@ -146,12 +147,16 @@ add_session(LgRows *rows, SessionsReading *reading, const LgSession *session)
 
 	add_xid_age(rows, lg_sessions_horizon(session), reading->next_xid);
 	lg_rows_add(rows, BoolGetDatum(lg_horizon_held_by(reading->horizons, session)));
-	held = count_locks ? lg_lock_graph_count_held(session->slot, session->pid) : -1;
+	held = look_closer ? lg_lock_graph_count_held(session->slot, session->pid) : -1;
 	if (held < 0)
 		lg_rows_add_null(rows);
 	else
 		lg_rows_add_int(rows, held);
 	add_lock_columns(rows, reading, session);
+	if (look_closer)
+		lg_statement_trail_add(rows, session);
+	else
+		lg_rows_add_null(rows);
 	lg_rows_end_row(rows);
 }
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  * hooks.c
  *		What runs inside other people's backends: when they log in, and when they
- *		write to the server log.
+ *		write to the server log.  What follows their statements is in statement_trail.c.
  *
  * Locking: lg_shared->lock for a moment when the pool is fuller than a policy
  * wants it.
@@ -23,6 +23,7 @@
 #include "saturation.h"
 #include "setup_times.h"
 #include "shared.h"
+#include "statement_trail.h"
 
 static ClientAuthentication_hook_type prev_client_authentication_hook = NULL;
 static emit_log_hook_type prev_emit_log_hook = NULL;
@@ -76,4 +77,5 @@ lg_hooks_install(void)
 	ClientAuthentication_hook = after_authentication;
 	prev_emit_log_hook = emit_log_hook;
 	emit_log_hook = before_log;
+	lg_statement_trail_install();
 }

@@ -40,6 +40,7 @@
 #include "rights.h"
 #include "settings.h"
 #include "shared.h"
+#include "statement_trail.h"
 
 #define CLOCK_TOLERANCE USECS_PER_SEC  /* between what the two clocks say of a pause */
 #define HORIZON_INTERVAL USECS_PER_SEC /* between two looks at who holds the horizon back */
@@ -89,6 +90,13 @@ typedef struct IdleEpisode
 	int horizon_age;		   /* at its worst; -1 = it was never the one */
 } IdleEpisode;
 
+/* What is kept of a session in such a state. */
+typedef struct Texts
+{
+	LgWho who;
+	LgTrailExcerpt trail;
+} Texts;
+
 typedef struct LgIdleEpisodes
 {
 	LgTime clock;			/* of the newest pass */
@@ -101,7 +109,7 @@ typedef struct LgIdleEpisodes
 	int n_texts_free; /* in free_texts[] */
 	IdleEpisode *of_slot;
 	int *open; /* slots, in no order */
-	LgWho *texts;
+	Texts *texts;
 	int *free_texts;
 	char data[FLEXIBLE_ARRAY_MEMBER];
 } LgIdleEpisodes;
@@ -110,6 +118,7 @@ typedef struct IdleRecord
 {
 	LgRecordHead head;
 	LgWho who;
+	LgTrailExcerpt trail;
 	TimestampTz xact_start;
 	TimestampTz idle_start;
 	int64 duration;
@@ -179,6 +188,10 @@ add_row(LgRows *rows, const void *record, bool masked)
 	lg_rows_add(rows, NumericGetDatum(int64_div_fast_to_numeric(r->blocked, 6)));
 	add_count(rows, r->horizon_age);
 	lg_rows_add_text(rows, may_see ? ended_by_names[r->ended_by] : NULL);
+	if (may_see)
+		lg_statement_trail_add_kept(rows, &r->trail, r->who.databaseid);
+	else
+		lg_rows_add_null(rows);
 	lg_rows_add_text(rows, r->standby ? "standby" : "primary");
 }
 
@@ -203,6 +216,7 @@ static const Oid column_types[] = {
 	NUMERICOID,		/* blocked_seconds */
 	INT4OID,		/* horizon_age */
 	TEXTOID,		/* ended_by */
+	TEXTARRAYOID,	/* statements */
 	TEXTOID,		/* recorded_on */
 };
 
@@ -242,7 +256,7 @@ lg_idle_episodes_size(void)
 	Size size = MAXALIGN(offsetof(LgIdleEpisodes, data));
 
 	size = add_size(size, MAXALIGN(mul_size(sizeof(IdleEpisode), MaxConnections)));
-	size = add_size(size, MAXALIGN(mul_size(sizeof(LgWho), count_texts())));
+	size = add_size(size, MAXALIGN(mul_size(sizeof(Texts), count_texts())));
 	size = add_size(size, MAXALIGN(mul_size(sizeof(int), MaxConnections)));
 	return add_size(size, MAXALIGN(mul_size(sizeof(int), count_texts())));
 }
@@ -257,8 +271,8 @@ enter(void)
 	{
 		char *at = (char *) room + MAXALIGN(offsetof(LgIdleEpisodes, data));
 
-		room->texts = (LgWho *) (at + MAXALIGN(sizeof(IdleEpisode) * MaxConnections));
-		room->open = (int *) ((char *) room->texts + MAXALIGN(sizeof(LgWho) * count_texts()));
+		room->texts = (Texts *) (at + MAXALIGN(sizeof(IdleEpisode) * MaxConnections));
+		room->open = (int *) ((char *) room->texts + MAXALIGN(sizeof(Texts) * count_texts()));
 		room->free_texts = (int *) ((char *) room->open + MAXALIGN(sizeof(int) * MaxConnections));
 		room->of_slot = (IdleEpisode *) at;
 	}
@@ -477,7 +491,10 @@ close_episode(LgIdleEpisodes *room, IdleEpisode *episode, const LgSession *sessi
 	if (record.duration >= min_episode())
 	{
 		if (episode->texts != 0)
-			record.who = room->texts[episode->texts - 1];
+		{
+			record.who = room->texts[episode->texts - 1].who;
+			record.trail = room->texts[episode->texts - 1].trail;
+		}
 		else
 		{
 			record.who.pid = episode->pid;
@@ -546,21 +563,23 @@ static void
 copy_texts(LgIdleEpisodes *room, IdleEpisode *episode, const LgSession *session)
 {
 	LgSession again;
-	LgWho who;
+	Texts texts;
 	int held;
 
-	(void) lg_who_of(session, &who); /* may be interrupted */
+	(void) lg_who_of(session, &texts.who); /* may be interrupted */
+	lg_statement_trail_keep(session, &texts.trail);
 	held = lg_lock_graph_count_held(session->slot, session->pid);
 	if (!lg_sessions_read_one(session->slot, &again) || again.pid != session->pid ||
 		again.changes != session->changes)
 	{
-		who.query[0] = '\0';
+		texts.who.query[0] = '\0';
+		texts.trail.n = 0;
 		held = -1;
 	}
 	episode->locks_held = held;
 	episode->texts = take_texts(room);
 	if (episode->texts != 0)
-		room->texts[episode->texts - 1] = who;
+		room->texts[episode->texts - 1] = texts;
 }
 
 static void

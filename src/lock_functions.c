@@ -32,6 +32,7 @@
 #include "sessions.h"
 #include "settings.h"
 #include "shared.h"
+#include "statement_trail.h"
 #include "texts.h"
 
 PG_FUNCTION_INFO_V1(pg_lifeguard_read_lock_graph);
@@ -44,6 +45,7 @@ typedef struct LocksReading
 	LgSessionTexts texts;
 	int *nodes; /* scratch, room for all of them */
 	bool with_blockers;
+	bool with_statements;
 } LocksReading;
 
 static const char *
@@ -71,8 +73,8 @@ add_session_columns(LocksReading *reading, const LgSession *session)
 		for (int i = 0; i < 8; i++)
 			lg_rows_add_null(rows);
 		lg_rows_add_text(rows, "<insufficient privilege>");
-		lg_rows_add_null(rows);
-		lg_rows_add_null(rows);
+		for (int i = 0; i < 3; i++)
+			lg_rows_add_null(rows);
 		return;
 	}
 
@@ -90,6 +92,10 @@ add_session_columns(LocksReading *reading, const LgSession *session)
 	query = lg_texts_to_local(reading->texts.query, session->databaseid);
 	lg_rows_add_text(rows, query);
 	lg_rows_add_text(rows, lg_texts_query_tags(query));
+	if (reading->with_statements)
+		lg_statement_trail_add(rows, session);
+	else
+		lg_rows_add_null(rows);
 	lg_rows_add(rows, BoolGetDatum(session->syncrep));
 }
 
@@ -109,7 +115,7 @@ add_who(LocksReading *reading, int slot, int pid, const LgLockNode *node)
 		lg_rows_add_xid(rows, node->xid);
 		lg_rows_add_oid(rows, node->databaseid);
 		lg_rows_add_oid(rows, node->roleid);
-		for (int i = 0; i < 12; i++)
+		for (int i = 0; i < 13; i++)
 			lg_rows_add_null(rows);
 		return;
 	}
@@ -121,7 +127,7 @@ add_who(LocksReading *reading, int slot, int pid, const LgLockNode *node)
 	else
 	{
 		/* gone since the lock was read */
-		for (int i = 0; i < 14; i++)
+		for (int i = 0; i < 15; i++)
 			lg_rows_add_null(rows);
 	}
 }
@@ -441,6 +447,7 @@ pg_lifeguard_read_lock_graph(PG_FUNCTION_ARGS)
 	lg_sessions_init_texts(&reading.texts, true);
 	reading.nodes = palloc(sizeof(int) * reading.graph->n_nodes);
 	reading.with_blockers = strcmp(part, "waits") == 0;
+	reading.with_statements = strcmp(part, "blockers") == 0;
 	if (reading.with_blockers)
 		add_waits(&reading);
 	else

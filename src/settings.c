@@ -17,6 +17,7 @@
 #include "utils/varlena.h"
 
 #include "settings.h"
+#include "statement_trail.h"
 
 #define HOME_DATABASE "postgres" /* unless set */
 
@@ -24,6 +25,7 @@ int lg_sample_interval = 1000;
 int lg_fast_interval = 100;
 int lg_max_policies = 64;
 int lg_max_ledger = 1024;
+int lg_track_statements = 0;
 bool lg_enforce = true;
 bool lg_notify = false;
 bool lg_emergency_report = true;
@@ -158,6 +160,11 @@ lg_settings_define(void)
 		DefineCustomIntVariable(
 			"pg_lifeguard.max_ledger", "Sets the number of ledger entries kept in shared memory.",
 			NULL, &lg_max_ledger, 1024, 16, 1000000, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+		DefineCustomIntVariable("pg_lifeguard.track_statements",
+								"Sets the number of statements kept of each open transaction.",
+								"The last ones that its client sent. Zero keeps none.",
+								&lg_track_statements, 0, 0, LG_TRAIL_MOST, PGC_POSTMASTER, 0, NULL,
+								NULL, NULL);
 	}
 
 	MarkGUCPrefixReserved("pg_lifeguard");

@@ -16,8 +16,9 @@ extern bool lg_emergency_report;
 extern int lg_flush_interval;	/* ms until a ledger entry is written to its table */
 extern int lg_ledger_retention; /* days until it is deleted; 0 = never */
 
-extern int lg_max_policies; /* policies that fit into shared memory */
-extern int lg_max_ledger;	/* ledger entries in shared memory */
+extern int lg_max_policies;		/* policies that fit into shared memory */
+extern int lg_max_ledger;		/* ledger entries in shared memory */
+extern int lg_track_statements; /* kept of each open transaction; 0 = no hook either */
 
 extern int lg_max_actions_per_minute;
 extern int lg_max_episodes;

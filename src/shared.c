@@ -35,6 +35,7 @@
 #include "shared.h"
 #include "snapshots.h"
 #include "state.h"
+#include "statement_trail.h"
 #include "visits.h"
 
 #define TRANCHE_NAME "pg_lifeguard"
@@ -67,7 +68,8 @@ lay_out(char *base)
 	Size series = add_size(contention, lg_contention_size());
 	Size incidents = add_size(series, lg_series_size());
 	Size endings = add_size(incidents, lg_incidents_size());
-	Size names = add_size(endings, lg_endings_size());
+	Size trails = add_size(endings, lg_endings_size());
+	Size names = add_size(trails, lg_statement_trail_size());
 	Size refusals = add_size(names, lg_names_size());
 	Size snapshots = add_size(refusals, lg_refusals_size());
 	Size setup_times = add_size(snapshots, lg_snapshots_size());
@@ -89,6 +91,7 @@ lay_out(char *base)
 		lg_shared->series = (struct LgSeries *) (base + series);
 		lg_shared->incidents = (struct LgIncidents *) (base + incidents);
 		lg_shared->endings = (LgEnding *) (base + endings);
+		lg_shared->trails = base + trails;
 		lg_shared->names = (struct LgNames *) (base + names);
 		lg_shared->refusals = (struct LgRefusals *) (base + refusals);
 		lg_shared->snapshots = (struct LgSnapshots *) (base + snapshots);

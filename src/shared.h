@@ -109,6 +109,7 @@ typedef struct LgShared
 	struct LgSeries *series;			  /* likewise */
 	struct LgIncidents *incidents;		  /* likewise */
 	struct LgEnding *endings;			  /* by connection slot; see endings.h */
+	char *trails;						  /* likewise; see statement_trail.c */
 	struct LgNames *names;				  /* of relations; see names.h */
 	struct LgRefusals *refusals;		  /* atomics; see refusals.h */
 	struct LgSnapshots *snapshots;		  /* written by whoever makes a pass */

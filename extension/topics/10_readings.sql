@@ -11,11 +11,20 @@ CREATE FUNCTION lifeguard.read_sessions(
 	OUT state text, OUT query_id bigint, OUT query text, OUT query_tags text,
 	OUT backend_type text, OUT state_age interval, OUT xact_age interval,
 	OUT horizon_age integer, OUT holds_horizon boolean, OUT locks_held integer,
-	OUT blocked_by integer[], OUT blocking integer)
+	OUT blocked_by integer[], OUT blocking integer, OUT statements text[])
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pg_lifeguard_read_sessions' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION lifeguard.read_sessions() IS
 'Reads all client sessions in place; what the views sessions and idle_transactions show.';
+
+CREATE FUNCTION lifeguard.read_transaction_statements(
+	OUT pid integer, OUT datid oid, OUT usesysid oid, OUT xact_start timestamptz,
+	OUT number bigint, OUT query_start timestamptz, OUT query_id bigint, OUT query text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'pg_lifeguard_read_transaction_statements'
+LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
+COMMENT ON FUNCTION lifeguard.read_transaction_statements() IS
+'Copies the last statements of all open transactions, as far as the caller may see them; what the view transaction_statements shows.';
 
 CREATE FUNCTION lifeguard.read_lock_graph(
 	part text,
@@ -23,7 +32,8 @@ CREATE FUNCTION lifeguard.read_lock_graph(
 	OUT application_name text, OUT backend_type text, OUT leader_pid integer,
 	OUT client_addr inet, OUT backend_start timestamptz, OUT state text,
 	OUT state_age interval, OUT xact_age interval,
-	OUT query_id bigint, OUT query text, OUT query_tags text, OUT syncrep boolean,
+	OUT query_id bigint, OUT query text, OUT query_tags text, OUT statements text[],
+	OUT syncrep boolean,
 	OUT wait_start timestamptz, OUT waited interval, OUT mode text,
 	OUT locktype text, OUT database oid, OUT relation oid, OUT relation_name text,
 	OUT awaited text, OUT page bigint, OUT tuple integer,
@@ -85,6 +95,7 @@ COMMENT ON FUNCTION lifeguard.read_status() IS
 
 -- Views check EXECUTE for whoever selects from them; said here in case default
 -- privileges give it to nobody.
-GRANT EXECUTE ON FUNCTION lifeguard.read_sessions(), lifeguard.read_lock_graph(text),
-	lifeguard.read_connections(), lifeguard.read_connection_usage(), lifeguard.read_status()
+GRANT EXECUTE ON FUNCTION lifeguard.read_sessions(), lifeguard.read_transaction_statements(),
+	lifeguard.read_lock_graph(text), lifeguard.read_connections(),
+	lifeguard.read_connection_usage(), lifeguard.read_status()
 	TO PUBLIC;

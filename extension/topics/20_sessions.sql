@@ -45,7 +45,7 @@ CREATE VIEW lifeguard.idle_transactions AS
 SELECT s.datid, d.datname, s.pid, s.usesysid, r.rolname AS usename,
 	s.application_name, s.client_addr, s.backend_start, s.xact_start, s.state_change, s.state,
 	s.state_age AS idle_for, s.xact_age, s.horizon_age, s.holds_horizon, s.locks_held, s.blocking,
-	s.query_id, s.query, s.query_tags
+	s.query_id, s.query, s.query_tags, s.statements
 FROM lifeguard.read_sessions() s
 	LEFT JOIN pg_catalog.pg_database d ON d.oid = s.datid
 	LEFT JOIN pg_catalog.pg_authid r ON r.oid = s.usesysid
@@ -73,5 +73,25 @@ COMMENT ON COLUMN lifeguard.idle_transactions.blocking IS 'How many sessions wai
 COMMENT ON COLUMN lifeguard.idle_transactions.query_id IS 'Query identifier of the last statement';
 COMMENT ON COLUMN lifeguard.idle_transactions.query IS 'The last statement; not necessarily the one that took the locks';
 COMMENT ON COLUMN lifeguard.idle_transactions.query_tags IS 'The SQL comment behind or in front of it';
+COMMENT ON COLUMN lifeguard.idle_transactions.statements IS 'The last statements of its transaction, the oldest first, as pg_lifeguard.track_statements keeps them; NULL while that is 0';
 
-GRANT SELECT ON lifeguard.sessions, lifeguard.idle_transactions TO PUBLIC;
+CREATE VIEW lifeguard.transaction_statements AS
+SELECT s.pid, d.datname, r.rolname AS usename, s.xact_start, s.number, s.query_start, s.query_id,
+	s.query
+FROM lifeguard.read_transaction_statements() s
+	LEFT JOIN pg_catalog.pg_database d ON d.oid = s.datid
+	LEFT JOIN pg_catalog.pg_authid r ON r.oid = s.usesysid
+ORDER BY s.xact_start, s.pid, s.number;
+COMMENT ON VIEW lifeguard.transaction_statements IS
+'The last statements of each open transaction, as pg_lifeguard.track_statements keeps them, as far as you may see them; empty while that is 0.';
+COMMENT ON COLUMN lifeguard.transaction_statements.pid IS 'Process ID';
+COMMENT ON COLUMN lifeguard.transaction_statements.datname IS 'Name of its database';
+COMMENT ON COLUMN lifeguard.transaction_statements.usename IS 'Name of its role';
+COMMENT ON COLUMN lifeguard.transaction_statements.xact_start IS 'When the transaction started';
+COMMENT ON COLUMN lifeguard.transaction_statements.number IS 'Of the statement among all of its transaction, from 1';
+COMMENT ON COLUMN lifeguard.transaction_statements.query_start IS 'When the client sent it';
+COMMENT ON COLUMN lifeguard.transaction_statements.query_id IS 'Query identifier, when compute_query_id gives one';
+COMMENT ON COLUMN lifeguard.transaction_statements.query IS 'Its first 199 bytes; converted to this database''s encoding, ? for what cannot be';
+
+GRANT SELECT ON lifeguard.sessions, lifeguard.idle_transactions, lifeguard.transaction_statements
+	TO PUBLIC;

@@ -81,7 +81,8 @@ SELECT b.pid, p.gid, b.backend_type, b.datid, d.datname, b.usesysid, r.rolname A
 		WHEN b.backend_type = 'autovacuum worker' THEN
 			'none: autovacuum gives way by itself, unless it prevents wraparound and must be let finish'
 		ELSE pg_catalog.format('none: this is no session but the server''s own %s', b.backend_type)
-	END AS remedy
+	END AS remedy,
+	b.statements
 FROM lifeguard.read_lock_graph('blockers') b
 	LEFT JOIN pg_catalog.pg_prepared_xact() p ON p.transaction = b.prepared_xid
 	LEFT JOIN pg_catalog.pg_database d ON d.oid = b.datid
@@ -116,6 +117,7 @@ COMMENT ON COLUMN lifeguard.blockers.longest_wait IS 'The longest of their waits
 COMMENT ON COLUMN lifeguard.blockers.total_wait IS 'The sum of their waits so far; who waits for two blockers counts for both';
 COMMENT ON COLUMN lifeguard.blockers.deadlock IS 'Whether it is part of a cycle that the server has not yet broken';
 COMMENT ON COLUMN lifeguard.blockers.remedy IS 'The statement that would free the queue (where pg_lifeguard is preloaded, by lifeguard.terminate_session()), or why there is none';
+COMMENT ON COLUMN lifeguard.blockers.statements IS 'The last statements of its transaction, the oldest first, as pg_lifeguard.track_statements keeps them; NULL while that is 0';
 
 CREATE VIEW lifeguard.lock_tree AS
 SELECT t.pid, p.gid, t.level, t.deadlock,

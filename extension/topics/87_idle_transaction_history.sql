@@ -7,7 +7,8 @@ CREATE FUNCTION lifeguard.read_idle_transactions(
 	OUT client_addr inet, OUT state text, OUT query_id bigint, OUT query text, OUT query_tags text,
 	OUT xact_start timestamptz, OUT idle_start timestamptz, OUT duration interval,
 	OUT "precision" interval, OUT locks_held integer, OUT max_blocked integer,
-	OUT blocked_seconds numeric, OUT horizon_age integer, OUT ended_by text, OUT recorded_on text)
+	OUT blocked_seconds numeric, OUT horizon_age integer, OUT ended_by text, OUT statements text[],
+	OUT recorded_on text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pg_lifeguard_read_idle_transactions' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION lifeguard.read_idle_transactions() IS
@@ -40,6 +41,7 @@ CREATE TABLE lifeguard.idle_transaction_entries (
 	blocked_seconds numeric,
 	horizon_age integer,
 	ended_by text,
+	statements text[],
 	recorded_on text,
 	PRIMARY KEY (boot, number)
 ) WITH (fillfactor = 90, autovacuum_enabled = true, autovacuum_vacuum_threshold = 1000,
@@ -70,6 +72,7 @@ COMMENT ON COLUMN lifeguard.idle_transaction_entries.max_blocked IS 'Sessions th
 COMMENT ON COLUMN lifeguard.idle_transaction_entries.blocked_seconds IS 'How long they waited for it during the pause, all together, as far as passes saw them';
 COMMENT ON COLUMN lifeguard.idle_transaction_entries.horizon_age IS 'Age, in transactions, of the older of its xid and xmin, at the worst, while nothing older kept dead rows of its database; NULL = never';
 COMMENT ON COLUMN lifeguard.idle_transaction_entries.ended_by IS 'statement, end of transaction, gone, timeout, policy, by hand or cancelled';
+COMMENT ON COLUMN lifeguard.idle_transaction_entries.statements IS 'The last statements of the transaction before the pause, at most 4, the oldest first; NULL while pg_lifeguard.track_statements is 0';
 COMMENT ON COLUMN lifeguard.idle_transaction_entries.recorded_on IS 'primary or standby';
 
 -- Memory is asked once, so that no row is shown twice or, between two questions, not
@@ -79,7 +82,8 @@ CREATE VIEW lifeguard.idle_transaction_history WITH (security_barrier = true) AS
 WITH memory AS MATERIALIZED (SELECT m.* FROM lifeguard.read_idle_transactions() m)
 SELECT m.pid, m.backend_start, m.usename, m.datname, m.application_name, m.client_addr, m.state,
 	m.query_id, m.query, m.query_tags, m.xact_start, m.idle_start, m.duration, m.precision,
-	m.locks_held, m.max_blocked, m.blocked_seconds, m.horizon_age, m.ended_by, m.recorded_on
+	m.locks_held, m.max_blocked, m.blocked_seconds, m.horizon_age, m.ended_by, m.statements,
+	m.recorded_on
 FROM memory m
 UNION ALL
 SELECT e.pid, CASE WHEN may.see THEN e.backend_start END, e.usename, e.datname, e.application_name,
@@ -89,7 +93,8 @@ SELECT e.pid, CASE WHEN may.see THEN e.backend_start END, e.usename, e.datname, 
 	CASE WHEN may.see THEN e.query_tags END, CASE WHEN may.see THEN e.xact_start END,
 	CASE WHEN may.see THEN e.idle_start END, CASE WHEN may.see THEN e.duration END,
 	CASE WHEN may.see THEN e.precision END, CASE WHEN may.see THEN e.locks_held END, e.max_blocked,
-	e.blocked_seconds, e.horizon_age, CASE WHEN may.see THEN e.ended_by END, e.recorded_on
+	e.blocked_seconds, e.horizon_age, CASE WHEN may.see THEN e.ended_by END,
+	CASE WHEN may.see THEN e.statements END, e.recorded_on
 FROM ONLY lifeguard.idle_transaction_entries e
 	-- a role that is gone has no members
 	CROSS JOIN LATERAL (SELECT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
@@ -116,5 +121,6 @@ COMMENT ON COLUMN lifeguard.idle_transaction_history.max_blocked IS 'Sessions th
 COMMENT ON COLUMN lifeguard.idle_transaction_history.blocked_seconds IS 'How long they waited for it during the pause, all together, as far as passes saw them';
 COMMENT ON COLUMN lifeguard.idle_transaction_history.horizon_age IS 'Age, in transactions, of the older of its xid and xmin, at the worst, while nothing older kept dead rows of its database; NULL = never';
 COMMENT ON COLUMN lifeguard.idle_transaction_history.ended_by IS 'statement, end of transaction, gone, timeout, policy, by hand or cancelled';
+COMMENT ON COLUMN lifeguard.idle_transaction_history.statements IS 'The last statements of the transaction before the pause, at most 4, the oldest first; NULL while pg_lifeguard.track_statements is 0';
 COMMENT ON COLUMN lifeguard.idle_transaction_history.recorded_on IS 'primary or standby';
 GRANT SELECT ON lifeguard.idle_transaction_history TO PUBLIC;

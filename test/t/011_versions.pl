@@ -14,6 +14,7 @@ my $node = lg_server('versions', conf => <<'END');
 pg_lifeguard.sample_interval = 200ms
 pg_lifeguard.min_episode = 0
 pg_lifeguard.incident_min_waiters = 1
+pg_lifeguard.track_statements = 1
 END
 my $session = LgSession->new($node);
 my $version = lg_status($session, 'library_version');
