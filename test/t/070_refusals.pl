@@ -329,6 +329,8 @@ $held->close;
 # --- many different ones in a second, one of them again and again
 my $sum = $eye->query('SELECT sum(attempts) FROM lifeguard.refusals');
 $held = hold($on);
+# where most rows are yet to be written, none has a row of its own
+ok($eye->poll('SELECT records_unflushed = 0 FROM lifeguard.status'), 'what was before is written');
 knock($on, 1, user => 'limited', application_name => "app $_") foreach 1 .. 250;
 $eye->query('SELECT lifeguard.run_pass()');
 is($eye->query("SELECT sum(attempts) - $sum FROM lifeguard.refusals"), '250', 'many different ones');
