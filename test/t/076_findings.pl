@@ -147,6 +147,7 @@ dismiss($session, @waiters);
 
 ok(comes($session, 'hot row'), 'what it cost');
 like(found($session, 'hot row'), qr/^warning\|rows of public\.cache cost \d+ min[^|]* of waiting in the last hour$/, 'which rows');
+ok($session->poll("SELECT why LIKE '%19 of 20 of those%' FROM lifeguard.findings WHERE finding = 'hot row'"), 'when they are over it is known how long they were');
 like(column($session, 'hot row', 'why'),
 	qr/behind shop as web.*Most waited for: row \(\d+,\d+\)\. A row has (?:an unknown size|\S+ \S+) on average, the hot ones up to \d+ kB\..* % of \d+ updates were HOT, .*split it into several rows/,
 	'how wide it is, and what to do');
