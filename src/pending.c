@@ -292,8 +292,9 @@ note_fullness(LgPending *pending, const LgRescue *rescue, const LgCandidate *can
 
 /*
  * Act on a candidate whom lg_pending_forbids() leaves to the policy.  There must
- * be room, lg_pending_prepare() has been called, and its ledger entry is there already, which tells what came of it,
- * now or as soon as it is known.  Returns how far the signal has come.
+ * be room, lg_pending_prepare() has been called, and its ledger entry is there
+ * already, which tells what came of it, now or as soon as it is known.  Returns how
+ * far the signal has come.
  */
 LgProgress
 lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 entry,
