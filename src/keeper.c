@@ -43,11 +43,11 @@
 #include "settings.h"
 #include "shared.h"
 
-#define LONGEST_ABSENCE (10 * USECS_PER_SEC) /* after failures, as long as there is work */
-#define LINGER_STEP 100						 /* ms between looks at what has changed */
-#define LAST_WORDS (20 * LG_USECS_PER_MSEC)	 /* what is written then is the last of a stay */
-#define MEASURE_INTERVAL (USECS_PER_MINUTE)	 /* of a table that is written to */
-#define MEASURE_ROWS 1000					 /* the same, when it is written to fast */
+#define LONGEST_ABSENCE (10 * USECS_PER_SEC)  /* after failures, as long as there is work */
+#define LAST_WORDS (2700 * LG_USECS_PER_MSEC) /* of a stay, begin then at the latest */
+#define LAST_START (2800 * LG_USECS_PER_MSEC) /* no transaction begins later */
+#define MEASURE_INTERVAL (USECS_PER_MINUTE)	  /* of a table that is written to */
+#define MEASURE_ROWS 1000					  /* the same, when it is written to fast */
 
 /*
  * Count a failure, and say what it was.  Takes lg_shared->lock for a moment.
@@ -221,8 +221,7 @@ do_job(Stay *stay, const char *doing, Job job, void *arg)
 static bool
 time_is_left(const Stay *stay)
 {
-	return lg_clock_read(CLOCK_MONOTONIC) - stay->began <
-		   LG_LONGEST_STAY * LG_USECS_PER_MSEC * 2 / 3;
+	return lg_clock_read(CLOCK_MONOTONIC) - stay->began < LAST_START;
 }
 
 static void
@@ -331,9 +330,31 @@ write_records(Oid extension, void *arg)
 }
 
 /*
- * Records of a kind out; each batch counts once it is committed.  No more than the
- * ring can hold: where they come as fast as they go, the table's size must have its
- * turn, too.
+ * A batch is committed: from now on it counts.
+ */
+static void
+note_written(const LgRecordBatch *batch)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < batch->n; i++)
+	{
+		uint32 revision = lg_record_tables_get(batch, i)->revision;
+
+		lg_records_mark_flushed(batch->kind, batch->numbers[i], revision);
+		if (batch->kind == LG_LEDGER && !lg_notify)
+			lg_ledger_mark_notified(batch->numbers[i], revision);
+	}
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	table_news(batch->kind)->written += batch->n;
+	table_news(batch->kind)->failures = 0;
+	lg_shared->keeper.last_flush = now;
+	LWLockRelease(lg_shared->lock);
+}
+
+/*
+ * Records of a kind out.  No more than the ring can hold: where they come as fast as
+ * they go, the table's size must have its turn, too.
  */
 static void
 bring_kind(Stay *stay, LgRecordBatch *batch)
@@ -341,23 +362,13 @@ bring_kind(Stay *stay, LgRecordBatch *batch)
 	int most = lg_records_type(batch->kind)->capacity();
 
 	batch->next = 0;
-	while (most > 0 && time_is_left(stay) &&
-		   do_table_job(stay, batch->kind, "writing records", write_records, batch) && batch->n > 0)
+	batch->last = false;
+	while (!batch->last && most > 0 && time_is_left(stay) &&
+		   do_table_job(stay, batch->kind, "writing records", write_records, batch))
 	{
+		if (batch->n > 0)
+			note_written(batch);
 		most -= batch->n;
-		for (int i = 0; i < batch->n; i++)
-		{
-			uint32 revision = lg_record_tables_get(batch, i)->revision;
-
-			lg_records_mark_flushed(batch->kind, batch->numbers[i], revision);
-			if (batch->kind == LG_LEDGER && !lg_notify)
-				lg_ledger_mark_notified(batch->numbers[i], revision);
-		}
-		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-		table_news(batch->kind)->written += batch->n;
-		table_news(batch->kind)->failures = 0;
-		lg_shared->keeper.last_flush = GetCurrentTimestamp();
-		LWLockRelease(lg_shared->lock);
 	}
 }
 
@@ -533,38 +544,35 @@ tell(const Stay *stay, bool done)
  * To come is dearer than to stay: where records come one after the other, wait for
  * those of the next flush_interval, or as many as come before it is time to go, so
  * that none waits for the next keeper that need not.  Returns false when it is time to
- * go: when none have come, when anything is wrong, or after two thirds of the longest
- * stay.
+ * go: when none have come, when anything is wrong, or when there would be no time left
+ * to write them.
  */
 static bool
 linger(const Stay *stay)
 {
-	int64 began = lg_clock_read(CLOCK_MONOTONIC);
-	int64 last = stay->began + LG_LONGEST_STAY * LG_USECS_PER_MSEC * 2 / 3 - LAST_WORDS;
-	int64 flush = Min(began + lg_flush_interval * LG_USECS_PER_MSEC, last);
+	int64 now = lg_clock_read(CLOCK_MONOTONIC);
+	int64 last = stay->began + LAST_WORDS;
+	int64 flush = Min(now + lg_flush_interval * LG_USECS_PER_MSEC, last);
 
 	(void) pgstat_report_stat(true); /* autovacuum is not to wait until we go */
 	if (RecoveryInProgress() || !stay->has_extension || stay->left_alone ||
-		stay->problem[0] != '\0' || lg_keeper_news().last_flush < stay->came_at)
+		stay->problem[0] != '\0' || lg_keeper_news().last_flush < stay->came_at || now >= last)
 		return false;
-	while (began < last)
+	for (;;)
 	{
-		int64 now = lg_clock_read(CLOCK_MONOTONIC);
-		int64 left = (flush - now + LG_USECS_PER_MSEC - 1) / LG_USECS_PER_MSEC;
-
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 Max(Min(left, LINGER_STEP), 0), PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
-		now = lg_clock_read(CLOCK_MONOTONIC);
 		if (ConfigReloadPending)
 			return false; /* the next one has the new settings */
 		if (pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN)
 			return true;
 		if (now >= flush)
 			return lg_records_unflushed() > 0;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 (flush - now + LG_USECS_PER_MSEC - 1) / LG_USECS_PER_MSEC,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		now = lg_clock_read(CLOCK_MONOTONIC);
 	}
-	return false;
 }
 
 /*

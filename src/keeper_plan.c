@@ -17,6 +17,8 @@
 #include "access/xlog.h"
 #include "catalog/pg_database.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/fmgroids.h"
 
@@ -260,6 +262,20 @@ send_keeper(Oid home, const char *name, LgTime now)
 }
 
 /*
+ * Let the keeper that is there look again.  By now it may be gone, and its PGPROC
+ * another's: whose latch that is must bear it.
+ */
+static void
+wake_keeper(void)
+{
+	pid_t pid = lg_keeper_news().pid;
+	PGPROC *proc = pid != 0 ? BackendPidGetProc(pid) : NULL;
+
+	if (proc != NULL)
+		SetLatch(&proc->procLatch);
+}
+
+/*
  * Send a keeper if there is something for it to do.  For the collector alone,
  * outside a transaction, whenever it is awake; cheap when nothing is to be done.
  * Returns the moment, by the monotonic clock, at which it wants to be called at
@@ -273,7 +289,11 @@ lg_keeper_tend(LgTime now)
 	Oid home;
 
 	if (is_under_way(now.mono))
+	{
+		if (pg_atomic_read_u32(&lg_shared->policies_changed) == LG_POLICIES_CHANGED)
+			wake_keeper();
 		return now.mono + LG_LONGEST_PATIENCE;
+	}
 
 	due = wanted_at(now.mono);
 	if (due == NEVER)

@@ -327,6 +327,8 @@ lg_lock_graph_collect(void)
 		volatile PGPROC *proc = &ProcGlobal->allProcs[slot];
 		LOCK *lock = proc->waitLock;
 
+		if (slot + LG_SLOTS_AHEAD < (int) ProcGlobal->allProcCount)
+			LG_PREFETCH(&ProcGlobal->allProcs[slot + LG_SLOTS_AHEAD].waitLock);
 		if (lock == NULL)
 			continue;
 		CHECK_FOR_INTERRUPTS();

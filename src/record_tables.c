@@ -93,7 +93,7 @@ fill(LgRecordBatch *batch)
 {
 	const LgRecordType *type = lg_records_type(batch->kind);
 	TimestampTz now = GetCurrentTimestamp();
-	uint64 number;
+	uint64 number = 0;
 
 	batch->n = 0;
 	while (batch->n < BATCH_SIZE &&
@@ -104,6 +104,7 @@ fill(LgRecordBatch *batch)
 		if (type->ready == NULL || type->ready(place_of(batch, batch->n), now))
 			batch->numbers[batch->n++] = number;
 	}
+	batch->last = number == 0;
 }
 
 /* Find the columns, and refuse a table whose columns are not those that the kind adds. */
@@ -283,7 +284,7 @@ write_one(Target *target, const LgRecordHead *record)
 
 /*
  * Fill the batch with records of its kind, behind those of the batch before, that
- * are to be written, and write them.  An empty one means that there are none.
+ * are to be written, and write them.
  * Raises an error if the table cannot be used.  Needs a snapshot.
  */
 void

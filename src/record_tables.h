@@ -13,6 +13,7 @@ typedef struct LgRecordBatch
 {
 	LgRecordKind kind;
 	uint64 next; /* to be written: none before this, in the ring */
+	bool last;	 /* there were no more */
 	int n;
 	uint64 *numbers; /* in the ring */
 	char *records;	 /* one behind the other */

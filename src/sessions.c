@@ -143,6 +143,40 @@ lg_sessions_read_one(int slot, LgSession *session)
 }
 
 /*
+ * A pass comes so seldom that nothing of all this is in the caches any more, and
+ * most of it would be waiting for memory: ask for what will be read soon.  Whether a
+ * slot is taken is needed before the place of its status entry.
+ */
+static void
+ask_ahead(int slot)
+{
+	PGPROC *proc;
+	PgBackendStatus *status;
+	int index;
+
+	if (slot + 2 * LG_SLOTS_AHEAD < MaxConnections)
+	{
+		proc = &ProcGlobal->allProcs[slot + 2 * LG_SLOTS_AHEAD];
+		LG_PREFETCH(&proc->procLatch.owner_pid);
+		LG_PREFETCH(&proc->waitLock);
+	}
+	if (slot + LG_SLOTS_AHEAD >= MaxConnections)
+		return;
+	proc = &ProcGlobal->allProcs[slot + LG_SLOTS_AHEAD];
+	if (proc->procLatch.owner_pid == 0)
+		return;
+	LG_PREFETCH(&proc->statusFlags);
+	LG_PREFETCH(&proc->wait_event_info);
+	index = LG_STATUS_INDEX(proc);
+	if (index < 0 || index >= LG_STATUS_SLOTS)
+		return;
+	status = LG_STATUS_BASE + index;
+	LG_PREFETCH(status);
+	LG_PREFETCH(&status->st_state);
+	LG_PREFETCH(&status->st_query_id);
+}
+
+/*
  * Read the next client session of a walk.  The first MaxConnections slots are
  * theirs and nobody else's.  Returns false when there is none any more; then
  * scan->used is complete.  Takes no lock.
@@ -154,6 +188,7 @@ lg_sessions_next(LgSessionScan *scan, LgSession *session)
 	{
 		int slot = scan->slot++;
 
+		ask_ahead(slot);
 		if (ProcGlobal->allProcs[slot].procLatch.owner_pid == 0)
 			continue;
 		scan->used++;

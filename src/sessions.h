@@ -10,6 +10,14 @@
 #include "libpq/pqcomm.h"
 #include "utils/backend_status.h"
 
+/* Fetch a cache line that will be read soon; a hint. */
+#ifdef __GNUC__
+#define LG_PREFETCH(address) __builtin_prefetch(address)
+#else
+#define LG_PREFETCH(address) ((void) 0)
+#endif
+#define LG_SLOTS_AHEAD 8 /* of ProcGlobal->allProcs, for that */
+
 /* One process as a reading saw it.  No texts: see lg_sessions_read_texts(). */
 typedef struct LgSession
 {
