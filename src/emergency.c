@@ -211,7 +211,7 @@ static void
 tell_states(StringInfo out, const Holders *holders)
 {
 	const LgStateCounts *states = &holders->states;
-	int in_transaction = states->idle_in_transaction + states->idle_in_transaction_aborted;
+	int in_transaction = lg_saturation_in_transaction(states);
 
 	appendStringInfo(out,
 					 "Sessions: %d active, %d idle, %d idle in transaction, %d starting, ending or "
