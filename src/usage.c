@@ -107,22 +107,33 @@ find_group(LgUsage *usage, const LgUsageKey *key)
 }
 
 /*
- * Whose connection a session is.  Returns false if it is gone.  Takes no lock.
+ * Whose connection a session is whose texts are known.
+ */
+void
+lg_usage_make_key(const LgSession *session, const char *application_name,
+				  const SockAddr *client_addr, LgUsageKey *key)
+{
+	memset(key, 0, sizeof(LgUsageKey));
+	key->databaseid = session->databaseid;
+	key->userid = session->userid;
+	lg_who_keep_client(client_addr, &key->client);
+	strlcpy(key->application_name, application_name, NAMEDATALEN);
+}
+
+/*
+ * Whose connection a session is.  Returns false if it is gone: then application and
+ * client are not known.  Takes no lock.
  */
 bool
 lg_usage_read_key(const LgSession *session, LgUsageKey *key)
 {
 	LgSessionTexts texts;
+	bool there;
 
 	lg_sessions_init_texts(&texts, false);
-	if (!lg_sessions_read_texts(session, &texts))
-		return false;
-	memset(key, 0, sizeof(LgUsageKey));
-	key->databaseid = session->databaseid;
-	key->userid = session->userid;
-	lg_who_keep_client(&texts.client_addr, &key->client);
-	strlcpy(key->application_name, texts.application_name, NAMEDATALEN);
-	return true;
+	there = lg_sessions_read_texts(session, &texts);
+	lg_usage_make_key(session, texts.application_name, &texts.client_addr, key);
+	return there;
 }
 
 /* The group of a session; -1 if it is gone. */

@@ -53,6 +53,8 @@ typedef struct LgUsage
 	LgUsagePlace slots[FLEXIBLE_ARRAY_MEMBER]; /* by connection slot */
 } LgUsage;
 
+extern void lg_usage_make_key(const LgSession *session, const char *application_name,
+							  const SockAddr *client_addr, LgUsageKey *key);
 extern bool lg_usage_read_key(const LgSession *session, LgUsageKey *key);
 extern void lg_usage_add_key(LgRows *rows, const LgUsageKey *key, bool masked);
 extern Size lg_usage_size(void);
