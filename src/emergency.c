@@ -40,10 +40,7 @@
 typedef struct Holder
 {
 	LgUsageKey key;
-	int total;
-	int active;
-	int idle;
-	int in_transaction;		/* idle, aborted or not */
+	LgStateCounts states;
 	int idle_pid;			/* of the one that has been idle longest, in a transaction or not */
 	TimestampTz idle_since; /* 0 = none is idle */
 } Holder;
@@ -127,50 +124,28 @@ compare_totals(const void *a, const void *b)
 	const Holder *x = a;
 	const Holder *y = b;
 
-	return x->total != y->total ? y->total - x->total : compare_keys(a, b);
+	return x->states.total != y->states.total ? y->states.total - x->states.total
+											  : compare_keys(a, b);
 }
 
 /* One session, as a group of its own. */
 static void
 keep_session(Holder *holder, const LgSession *session)
 {
-	LgSessionTexts texts;
-
 	memset(holder, 0, sizeof(Holder));
-	lg_sessions_init_texts(&texts, false);
-	(void) lg_sessions_read_texts(session, &texts);
-	holder->key.databaseid = session->databaseid;
-	holder->key.userid = session->userid;
-	lg_who_keep_client(&texts.client_addr, &holder->key.client);
-	strlcpy(holder->key.application_name, texts.application_name, NAMEDATALEN);
-	holder->total = 1;
-	switch (session->state)
+	(void) lg_usage_read_key(session, &holder->key); /* if it is gone by now, it was counted */
+	lg_saturation_add(&holder->states, session);
+	if (holder->states.idle + lg_saturation_in_transaction(&holder->states) > 0)
 	{
-		case STATE_RUNNING:
-		case STATE_FASTPATH:
-			holder->active = 1;
-			return;
-		case STATE_IDLE:
-			holder->idle = 1;
-			break;
-		case STATE_IDLEINTRANSACTION:
-		case STATE_IDLEINTRANSACTION_ABORTED:
-			holder->in_transaction = 1;
-			break;
-		default:
-			return;
+		holder->idle_pid = session->pid;
+		holder->idle_since = session->state_change;
 	}
-	holder->idle_pid = session->pid;
-	holder->idle_since = session->state_change;
 }
 
 static void
 add_to(Holder *group, const Holder *one)
 {
-	group->total += one->total;
-	group->active += one->active;
-	group->idle += one->idle;
-	group->in_transaction += one->in_transaction;
+	lg_saturation_add_counts(&group->states, &one->states);
 	if (one->idle_since != 0 && (group->idle_since == 0 || one->idle_since < group->idle_since))
 	{
 		group->idle_pid = one->idle_pid;
@@ -211,7 +186,7 @@ static void
 tell_states(StringInfo out, const Holders *holders)
 {
 	const LgStateCounts *states = &holders->states;
-	int in_transaction = states->idle_in_transaction + states->idle_in_transaction_aborted;
+	int in_transaction = lg_saturation_in_transaction(states);
 
 	appendStringInfo(out,
 					 "Sessions: %d active, %d idle, %d idle in transaction, %d starting, ending or "
@@ -232,10 +207,10 @@ tell_holders(StringInfo out, const Holders *holders, TimestampTz now)
 
 		if (i >= MAX_GROUPS)
 		{
-			others += holder->total;
+			others += holder->states.total;
 			continue;
 		}
-		appendStringInfo(out, "\nHeld: %d by ", holder->total);
+		appendStringInfo(out, "\nHeld: %d by ", holder->states.total);
 		append_role(out, holder->key.userid);
 		appendStringInfoString(out, ", ");
 		append_database(out, holder->key.databaseid);
@@ -243,8 +218,8 @@ tell_holders(StringInfo out, const Holders *holders, TimestampTz now)
 		append_quoted(out, holder->key.application_name);
 		appendStringInfoString(out, ", ");
 		append_client(out, &holder->key.client);
-		appendStringInfo(out, ": %d active, %d idle, %d idle in transaction", holder->active,
-						 holder->idle, holder->in_transaction);
+		appendStringInfo(out, ": %d active, %d idle, %d idle in transaction", holder->states.active,
+						 holder->states.idle, lg_saturation_in_transaction(&holder->states));
 		if (holder->idle_since != 0)
 		{
 			appendStringInfo(out, "; idle longest is PID %d, for ", holder->idle_pid);

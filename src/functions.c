@@ -210,8 +210,7 @@ pg_lifeguard_read_connections(PG_FUNCTION_ARGS)
 		LWLockRelease(lg_shared->lock);
 	}
 
-	known = counts.active + counts.idle + counts.idle_in_transaction +
-			counts.idle_in_transaction_aborted;
+	known = counts.active + counts.idle + lg_saturation_in_transaction(&counts);
 	lg_rows_begin_row(&rows);
 	lg_rows_add_int(&rows, MaxConnections);
 	lg_rows_add_int(&rows, LG_SUPERUSER_RESERVED);
@@ -422,8 +421,7 @@ pg_lifeguard_read_status(PG_FUNCTION_ARGS)
 	lg_rows_add_time(&rows, copy.beat.ages_count_from);
 	lg_rows_add_int(&rows, copy.gauges.used);
 	lg_rows_add_int(&rows, copy.gauges.states.active);
-	lg_rows_add_int(&rows, copy.gauges.states.idle_in_transaction +
-							   copy.gauges.states.idle_in_transaction_aborted);
+	lg_rows_add_int(&rows, lg_saturation_in_transaction(&copy.gauges.states));
 	lg_rows_add_int(&rows, copy.gauges.waiting);
 	lg_rows_add_int(&rows, copy.gauges.blockers);
 	lg_rows_add_span(&rows, copy.gauges.longest_wait);

@@ -45,7 +45,6 @@
 #define CLOCK_TOLERANCE USECS_PER_SEC  /* between what the two clocks say of a pause */
 #define HORIZON_INTERVAL USECS_PER_SEC /* between two looks at who holds the horizon back */
 #define MAX_BLOCKED_LOOKED_AT 4096	   /* in a pass; beyond, their waits are added up in bulk */
-#define LEDGER_LOOKED_AT 64			   /* newest entries, for whoever is gone */
 
 /* How an episode ended. */
 typedef enum EndedBy
@@ -405,16 +404,13 @@ judge_next(const IdleEpisode *episode, const LgSession *session)
 static EndedBy
 look_into_ledger(const IdleEpisode *episode)
 {
+	LgLedgerScan scan = {0, 0};
 	LgLedgerEntry entry;
-	uint64 first;
-	uint64 last;
 
-	lg_records_bounds(LG_LEDGER, &first, &last);
-	for (uint64 number = last; number >= Max(first, 1) && last - number < LEDGER_LOOKED_AT;
-		 number--)
+	while (lg_ledger_next_back(&scan, &entry))
 	{
-		if (lg_ledger_copy(number, &entry) && entry.pid == episode->pid &&
-			entry.backend_start == episode->backend_start && entry.at >= episode->idle_start &&
+		if (entry.pid == episode->pid && entry.backend_start == episode->backend_start &&
+			entry.at >= episode->idle_start &&
 			(lg_ledger_is_open(entry.outcome) || strncmp(entry.outcome, "terminated", 10) == 0))
 			return entry.policy[0] != '\0' ? BY_POLICY : BY_HAND;
 	}

@@ -42,7 +42,6 @@ PG_FUNCTION_INFO_V1(pg_lifeguard_read_incidents);
 #define WRITE_AFTER USECS_PER_SEC  /* the record is changed no more often ... */
 #define WRITE_SHARE 600			   /* ... and no more often than in such a share of its length */
 #define WRITE_AT_LEAST USECS_PER_MINUTE /* but so often */
-#define ENTRIES_TO_ASK 64				/* of the ledger, in a pass */
 
 /* The root with most waiters, as it was when it came to be that one. */
 typedef struct LgTopRoot
@@ -265,15 +264,12 @@ brought_relief(const LgIncidents *incidents, const LgLedgerEntry *entry, Timesta
 static void
 look_for_relief(LgIncidents *incidents, TimestampTz now)
 {
-	uint64 first;
-	uint64 last;
+	LgLedgerScan scan = {0, 0};
 	LgLedgerEntry entry;
 
-	lg_records_bounds(LG_LEDGER, &first, &last);
-	for (uint64 number = last, n = 0; number >= first && number > 0 && n < ENTRIES_TO_ASK;
-		 number--, n++)
+	while (lg_ledger_next_back(&scan, &entry))
 	{
-		if (lg_ledger_copy(number, &entry) && brought_relief(incidents, &entry, now))
+		if (brought_relief(incidents, &entry, now))
 		{
 			incidents->relief =
 				entry.policy[0] != '\0' ? LG_INCIDENT_BY_POLICY : LG_INCIDENT_BY_HAND;

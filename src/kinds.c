@@ -24,10 +24,7 @@ lg_kinds_key(const LgSession *session, const char *application_name, const SockA
 	LgKindKey key;
 
 	memset(&key, 0, sizeof(key));
-	key.who.databaseid = session->databaseid;
-	key.who.userid = session->userid;
-	lg_who_keep_client(client_addr, &key.who.client);
-	strlcpy(key.who.application_name, application_name, NAMEDATALEN);
+	lg_usage_make_key(session, application_name, client_addr, &key.who);
 	key.state = session->state;
 	return key;
 }

@@ -15,6 +15,8 @@
 #include "ledger.h"
 #include "records.h"
 
+#define NEWEST 64 /* entries that a walk looks at */
+
 /*
  * Is it not known yet what has come of the action?
  */
@@ -136,6 +138,22 @@ bool
 lg_ledger_copy(uint64 number, LgLedgerEntry *entry)
 {
 	return lg_records_copy(LG_LEDGER, number, entry);
+}
+
+/*
+ * Copy out the next entry of a walk from the newest one back.  Returns false when there
+ * is none any more, or enough have been looked at for whoever asks in each pass.
+ */
+bool
+lg_ledger_next_back(LgLedgerScan *scan, LgLedgerEntry *entry)
+{
+	uint64 first;
+
+	if (scan->looked_at == 0)
+		lg_records_bounds(LG_LEDGER, &first, &scan->number);
+	else
+		scan->number--;
+	return scan->looked_at++ < NEWEST && lg_ledger_copy(scan->number, entry);
 }
 
 /* Is its outcome known and in the table, and nobody told? */

@@ -59,6 +59,13 @@ typedef struct LgLedgerEntry
 	char reason[LG_LEDGER_REASON];
 } LgLedgerEntry;
 
+/* A walk over the newest entries, the newest first.  Begin with zeros. */
+typedef struct LgLedgerScan
+{
+	uint64 number; /* of the entry last looked at */
+	int looked_at;
+} LgLedgerScan;
+
 extern bool lg_ledger_is_open(const char *outcome);
 extern uint64 lg_ledger_add(LgLedgerEntry *entry);
 extern void lg_ledger_finish(uint64 number, const char *outcome, TimestampTz at, int waiters_freed);
@@ -66,6 +73,7 @@ extern void lg_ledger_signalled(uint64 number, const char *signal);
 extern bool lg_ledger_replace(uint64 number, const LgLedgerEntry *now);
 extern void lg_ledger_repeat(uint64 number);
 extern bool lg_ledger_copy(uint64 number, LgLedgerEntry *entry);
+extern bool lg_ledger_next_back(LgLedgerScan *scan, LgLedgerEntry *entry);
 extern uint64 lg_ledger_next_unnotified(uint64 from, LgLedgerEntry *entry);
 extern void lg_ledger_mark_notified(uint64 number, uint32 revision);
 

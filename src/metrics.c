@@ -186,8 +186,7 @@ static void
 add_connections(Scene *scene)
 {
 	const LgStateCounts *states = &scene->states;
-	int others = scene->used - states->active - states->idle - states->idle_in_transaction -
-				 states->idle_in_transaction_aborted;
+	int others = scene->used - states->active - states->idle - lg_saturation_in_transaction(states);
 
 	add_plain(scene, CONNECTIONS_MAX, MaxConnections);
 	add_plain(scene, CONNECTIONS_USABLE, lg_saturation_usable());

@@ -12,8 +12,8 @@
  * concluded, horizons are read, texts copied, locks counted; then policy.c
  * decides.  choose.c says whose turn it is, pending.c acts.
  *
- * Locking: lg_shared->lock for a moment, when a policy's state changes; what
- * rights.c and lock_graph.c take.  The caller makes a pass (lg_shared_begin_pass).
+ * Locking: what in_force.c, rights.c and lock_graph.c take.  The caller makes a pass
+ * (lg_shared_begin_pass).
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -27,15 +27,13 @@
 #include "choose.h"
 #include "compat.h"
 #include "horizon.h"
+#include "in_force.h"
 #include "lock_roots.h"
 #include "rescue.h"
 #include "rights.h"
 #include "saturation.h"
 #include "sessions.h"
-#include "settings.h"
 #include "shared.h"
-
-#define NEAR_MARK 0.05 /* of the usable slots */
 
 /* How many sessions of a database run a query id, and since when the oldest. */
 typedef struct SameQueryKey
@@ -58,151 +56,6 @@ typedef struct KeptSession
 	LgSession session; /* first: candidates point to it */
 	LgSessionTexts *texts;
 } KeptSession;
-
-/* Why a policy does nothing now, as far as it depends on nobody. */
-static LgIdleWhy
-why_idle(LgRescue *rescue, LgLocalPolicy *local)
-{
-	const LgPolicy *policy = &local->policy;
-
-	if (rescue->only == NULL && !policy->enabled)
-		return LG_IDLE_DISABLED;
-	if (policy->runs_on != LG_RUNS_ON_BOTH &&
-		(policy->runs_on == LG_RUNS_ON_STANDBY) != rescue->server.standby)
-		return LG_IDLE_RUNS_ON;
-	if (rescue->only == NULL && !lg_policies_in_schedule(local, rescue->now.wall))
-		return LG_IDLE_SCHEDULE;
-	return LG_IDLE_NOT;
-}
-
-/* Has the pool passed the policy's mark, and not yet come back below the other? */
-static bool
-passes_mark(const LgRescue *rescue, const LgLocalPolicy *local, bool engaged)
-{
-	const LgPolicy *policy = &local->policy;
-	double share =
-		rescue->server.usable > 0 ? (double) rescue->server.used / rescue->server.usable : 1;
-	double until =
-		policy->connections_until > 0 ? policy->connections_until : policy->connections_above;
-
-	if (share > policy->connections_above)
-		return true;
-	return engaged && share >= until && until < policy->connections_above;
-}
-
-/* Bring a policy's state up to date.  Returns whether it is in force. */
-static bool
-check_in_force(LgRescue *rescue, LgLocalPolicy *local)
-{
-	LgPolicyState *state = lg_state_of(local);
-	LgIdleWhy idle = why_idle(rescue, local);
-	bool engaged = false;
-
-	if (local->policy.connections_above > 0)
-	{
-		double near = local->policy.connections_above - NEAR_MARK;
-
-		engaged = passes_mark(rescue, local, state->engaged);
-		if (idle == LG_IDLE_NOT && (engaged || rescue->server.used >= near * rescue->server.usable))
-			rescue->near_mark = true;
-	}
-
-	/* looking at a policy by hand changes nothing about it */
-	if (rescue->only == NULL && (state->idle_why != idle || state->engaged != engaged))
-	{
-		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-		state->idle_why = idle;
-		state->engaged = engaged;
-		LWLockRelease(lg_shared->lock);
-	}
-	return idle == LG_IDLE_NOT;
-}
-
-/* Is there anything in this pass that could meet the policy's conditions of harm? */
-static bool
-can_hit(const LgRescue *rescue, const LgLocalPolicy *local)
-{
-	const LgPolicy *policy = &local->policy;
-
-	if (rescue->waiting == 0 &&
-		(policy->min_blocked > 0 || policy->min_blocked_for > 0 ||
-		 policy->target == LG_TARGET_BLOCKER || policy->target == LG_TARGET_WAITER ||
-		 policy->target == LG_TARGET_QUEUED_DDL))
-		return false;
-	return policy->connections_above == 0 ||
-		   passes_mark(rescue, local, lg_shared->states[local->place].engaged);
-}
-
-/* What a policy in force asks of this pass, and of the next. */
-static void
-note_wishes(LgRescue *rescue, const LgPolicy *policy, uint32 *wake_above, bool *same_query)
-{
-	int64 limits[] = {policy->min_duration, policy->min_blocked_for};
-
-	for (int i = 0; i < (int) lengthof(limits); i++)
-	{
-		if (limits[i] > 0)
-			rescue->shortest = rescue->shortest == 0 ? limits[i] : Min(rescue->shortest, limits[i]);
-	}
-	if (policy->connections_above > 0)
-	{
-		uint32 mark = Max((uint32) (policy->connections_above * rescue->server.usable), 1);
-
-		*wake_above = *wake_above == 0 ? mark : Min(*wake_above, mark);
-	}
-	*same_query |= policy->min_same_query > 0;
-}
-
-/* The lists of policies in force, by target, in the order of their limits. */
-static void
-list_in_force(LgRescue *rescue)
-{
-	LgLocalPolicies *policies = rescue->policies;
-	bool *in_force = palloc0(sizeof(bool) * policies->n);
-	uint32 wake_above = 0;
-	bool same_query = false;
-
-	for (int i = 0; i < policies->n; i++)
-	{
-		LgLocalPolicy *local = &policies->policies[i];
-
-		if (rescue->only != NULL && rescue->only != local)
-			continue;
-		if (!check_in_force(rescue, local))
-			continue;
-		note_wishes(rescue, &local->policy, &wake_above, &same_query);
-		in_force[i] = rescue->all || can_hit(rescue, local);
-	}
-	for (int target = 0; target < LG_TARGETS; target++)
-	{
-		rescue->in_force[target] = palloc(sizeof(LgLocalPolicy *) * policies->n);
-		for (int i = 0; i < policies->n_by_target[target]; i++)
-		{
-			LgLocalPolicy *local = policies->by_target[target][i];
-
-			if (in_force[local - policies->policies] && rescue->only == NULL)
-				rescue->in_force[target][rescue->n_in_force[target]++] = local;
-		}
-	}
-	if (rescue->only != NULL && in_force[rescue->only - policies->policies])
-	{
-		LgTarget target = rescue->only->policy.target;
-
-		rescue->in_force[target][rescue->n_in_force[target]++] = rescue->only;
-	}
-	if (rescue->only == NULL)
-		pg_atomic_write_u32(&lg_shared->wake_above, wake_above);
-
-	if (same_query)
-	{
-		HASHCTL ctl = {.keysize = sizeof(SameQueryKey),
-					   .entrysize = sizeof(SameQuery),
-					   .hcxt = CurrentMemoryContext};
-
-		rescue->same_queries = hash_create("pg_lifeguard same queries", 256, &ctl,
-										   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	}
-}
 
 /*
  * Remember who waits.  Whoever comes out of a queue and holds the lock that the
@@ -230,6 +83,17 @@ note_waiting(LgRescue *rescue)
 	}
 }
 
+static HTAB *
+make_same_queries(void)
+{
+	HASHCTL ctl = {.keysize = sizeof(SameQueryKey),
+				   .entrysize = sizeof(SameQuery),
+				   .hcxt = CurrentMemoryContext};
+
+	return hash_create("pg_lifeguard same queries", 256, &ctl,
+					   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
 /*
  * Begin a pass over the policies, which are lg_policies_get()'s and must not be
  * asked for anew before it ends: all that are in force, or only one, whatever its
@@ -244,6 +108,7 @@ lg_rescue_begin(LgTime now, LgLocalPolicies *policies, const LgLockGraph *collec
 				LgLocalPolicy *only, bool all)
 {
 	LgRescue *rescue;
+	int needs = 0;
 	int n = 0;
 
 	if (policies->n == 0)
@@ -264,10 +129,16 @@ lg_rescue_begin(LgTime now, LgLocalPolicies *policies, const LgLockGraph *collec
 	rescue->server.used = lg_saturation_used();
 	rescue->server.usable = lg_saturation_usable();
 	note_waiting(rescue);
-	list_in_force(rescue);
+	lg_in_force_list(rescue);
 
 	for (int target = 0; target < LG_TARGETS; target++)
+	{
 		n += rescue->n_in_force[target];
+		for (int i = 0; i < rescue->n_in_force[target]; i++)
+			needs |= rescue->in_force[target][i]->needs;
+	}
+	if ((needs & LG_NEEDS_SAME_QUERY) != 0)
+		rescue->same_queries = make_same_queries();
 	rescue->opened = n > 0;
 	rescue->planned_slots = palloc0(sizeof(bool) * lg_state_count_slots());
 	lg_state_forget_unmeant(policies->generation);
@@ -659,8 +530,9 @@ add_facts(LgRescue *rescue, LgCandidate *candidate, HTAB *horizons, TransactionI
 	facts->ourselves = session->pid == MyProcPid;
 	facts->role_flags = lg_rights_role_flags(session->userid, local);
 	facts->database_flags = lg_rights_database_flags(session->databaseid, local);
-	facts->above_mark = local->policy.connections_above > 0 &&
-						passes_mark(rescue, local, lg_shared->states[local->place].engaged);
+	facts->above_mark =
+		local->policy.connections_above > 0 &&
+		lg_in_force_passes_mark(rescue, local, lg_shared->states[local->place].engaged);
 	if (local->policy.target == LG_TARGET_STALLED_CLIENT)
 		facts->stalled_since = candidate->since;
 	add_graph_facts(rescue, candidate);

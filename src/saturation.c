@@ -44,6 +44,20 @@ lg_saturation_add(LgStateCounts *counts, const LgSession *session)
 }
 
 /*
+ * Add up what was counted apart.
+ */
+void
+lg_saturation_add_counts(LgStateCounts *sum, const LgStateCounts *counts)
+{
+	sum->total += counts->total;
+	sum->active += counts->active;
+	sum->idle += counts->idle;
+	sum->idle_in_transaction += counts->idle_in_transaction;
+	sum->idle_in_transaction_aborted += counts->idle_in_transaction_aborted;
+	sum->waiting += counts->waiting;
+}
+
+/*
  * Count all client sessions by state.  Returns how many regular slots are
  * taken, those still starting included.
  */

@@ -23,6 +23,7 @@
 #include "utils/hsearch.h"
 
 #include "rights.h"
+#include "saturation.h"
 #include "snapshots.h"
 #include "usage.h"
 
@@ -44,7 +45,7 @@ typedef struct SlotSnapshot
 	TimestampTz at;
 	int64 oldest_idle; /* microseconds; -1 = none is idle, or it is of many groups */
 	LgUsageKey key;	   /* all zeros: those that have no group of their own */
-	LgUsageCounts counts;
+	LgStateCounts counts;
 	int used;
 	int usable;
 	uint8 reason;
@@ -55,7 +56,7 @@ typedef struct SlotSnapshot
 typedef struct SlotGroup
 {
 	LgUsageKey key; /* first: the hash table's */
-	LgUsageCounts counts;
+	LgStateCounts counts;
 	TimestampTz idle_since; /* the longest idle one; 0 = none is */
 } SlotGroup;
 
@@ -101,10 +102,10 @@ count_session(HTAB *groups, const LgSession *session)
 	group = hash_search(groups, &key, HASH_ENTER, &found);
 	if (!found)
 	{
-		memset(&group->counts, 0, sizeof(LgUsageCounts));
+		memset(&group->counts, 0, sizeof(LgStateCounts));
 		group->idle_since = 0;
 	}
-	lg_usage_add(&group->counts, session);
+	lg_saturation_add(&group->counts, session);
 	if (session->state == STATE_IDLE &&
 		(group->idle_since == 0 || session->state_change < group->idle_since))
 		group->idle_since = session->state_change;
@@ -117,8 +118,8 @@ compare_groups(const void *left, const void *right)
 	const SlotGroup *a = left;
 	const SlotGroup *b = right;
 
-	if (a->counts.held != b->counts.held)
-		return a->counts.held > b->counts.held ? -1 : 1;
+	if (a->counts.total != b->counts.total)
+		return a->counts.total > b->counts.total ? -1 : 1;
 	return memcmp(&a->key, &b->key, sizeof(LgUsageKey));
 }
 
@@ -188,18 +189,14 @@ look(const LgMemory *memory, Reason reason, SlotSnapshot *rows)
 	common.standby = memory->standby;
 	groups = count_groups(&common.used, &n_groups);
 	for (int i = 0; i < Min(n_groups, GROUPS); i++)
-		named += add_group(rows, &n, &common, &groups[i])->counts.held;
+		named += add_group(rows, &n, &common, &groups[i])->counts.total;
 	if (named < common.used)
 	{
 		SlotSnapshot *rest = add_group(rows, &n, &common, NULL);
 
-		rest->counts.held = common.used - named;
 		for (int i = GROUPS; i < n_groups; i++)
-		{
-			rest->counts.active += groups[i].counts.active;
-			rest->counts.idle += groups[i].counts.idle;
-			rest->counts.idle_in_transaction += groups[i].counts.idle_in_transaction;
-		}
+			lg_saturation_add_counts(&rest->counts, &groups[i].counts);
+		rest->counts.total = common.used - named; /* those of no group, too */
 	}
 	pfree(groups);
 	return n;
@@ -267,10 +264,10 @@ add_row(LgRows *rows, const void *record, bool masked)
 	lg_rows_add_int(rows, snapshot->used);
 	lg_rows_add_int(rows, snapshot->usable);
 	lg_usage_add_key(rows, key, masked);
-	lg_rows_add_int(rows, snapshot->counts.held);
+	lg_rows_add_int(rows, snapshot->counts.total);
 	lg_rows_add_int(rows, snapshot->counts.active);
 	lg_rows_add_int(rows, snapshot->counts.idle);
-	lg_rows_add_int(rows, snapshot->counts.idle_in_transaction);
+	lg_rows_add_int(rows, lg_saturation_in_transaction(&snapshot->counts));
 	if (snapshot->oldest_idle >= 0 && (!masked || lg_rights_may_see(key->userid)))
 		lg_rows_add_span(rows, snapshot->oldest_idle);
 	else

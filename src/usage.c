@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 
 #include "rights.h"
+#include "saturation.h"
 #include "series.h"
 #include "shared.h"
 #include "texts.h"
@@ -69,7 +70,7 @@ lg_usage_begin_pass(LgUsage *usage, TimestampTz now)
 		return;
 	usage->period = period;
 	for (int i = 0; i < usage->n; i++)
-		memset(&usage->groups[i].seen, 0, sizeof(LgUsageCounts));
+		memset(&usage->groups[i].seen, 0, sizeof(LgStateCounts));
 }
 
 static int
@@ -106,47 +107,33 @@ find_group(LgUsage *usage, const LgUsageKey *key)
 }
 
 /*
- * Whose connection a session is.  Returns false if it is gone.  Takes no lock.
+ * Whose connection a session is whose texts are known.
+ */
+void
+lg_usage_make_key(const LgSession *session, const char *application_name,
+				  const SockAddr *client_addr, LgUsageKey *key)
+{
+	memset(key, 0, sizeof(LgUsageKey));
+	key->databaseid = session->databaseid;
+	key->userid = session->userid;
+	lg_who_keep_client(client_addr, &key->client);
+	strlcpy(key->application_name, application_name, NAMEDATALEN);
+}
+
+/*
+ * Whose connection a session is.  Returns false if it is gone: then application and
+ * client are not known.  Takes no lock.
  */
 bool
 lg_usage_read_key(const LgSession *session, LgUsageKey *key)
 {
 	LgSessionTexts texts;
+	bool there;
 
 	lg_sessions_init_texts(&texts, false);
-	if (!lg_sessions_read_texts(session, &texts))
-		return false;
-	memset(key, 0, sizeof(LgUsageKey));
-	key->databaseid = session->databaseid;
-	key->userid = session->userid;
-	lg_who_keep_client(&texts.client_addr, &key->client);
-	strlcpy(key->application_name, texts.application_name, NAMEDATALEN);
-	return true;
-}
-
-/*
- * Count a session into its state.
- */
-void
-lg_usage_add(LgUsageCounts *counts, const LgSession *session)
-{
-	counts->held++;
-	switch (session->state)
-	{
-		case STATE_RUNNING:
-		case STATE_FASTPATH:
-			counts->active++;
-			break;
-		case STATE_IDLE:
-			counts->idle++;
-			break;
-		case STATE_IDLEINTRANSACTION:
-		case STATE_IDLEINTRANSACTION_ABORTED:
-			counts->idle_in_transaction++;
-			break;
-		default:
-			break;
-	}
+	there = lg_sessions_read_texts(session, &texts);
+	lg_usage_make_key(session, texts.application_name, &texts.client_addr, key);
+	return there;
 }
 
 /* The group of a session; -1 if it is gone. */
@@ -178,7 +165,7 @@ lg_usage_count(LgUsage *usage, const LgSession *session)
 	int group = group_of(usage, session);
 
 	if (group >= 0)
-		lg_usage_add(&usage->groups[group].seen, session);
+		lg_saturation_add(&usage->groups[group].seen, session);
 }
 
 /* Bring the record of a group up to date. */
@@ -191,10 +178,10 @@ record_group(LgUsageGroup *group, TimestampTz minute, int samples, bool standby)
 	memset(&record, 0, sizeof(record));
 	record.minute = minute;
 	record.key = group->key;
-	record.held = (float4) group->sums.held / samples;
+	record.held = (float4) group->sums.total / samples;
 	record.active = (float4) group->sums.active / samples;
 	record.idle = (float4) group->sums.idle / samples;
-	record.idle_in_transaction = (float4) group->sums.idle_in_transaction / samples;
+	record.idle_in_transaction = (float4) lg_saturation_in_transaction(&group->sums) / samples;
 	record.held_max = group->held_max;
 	record.active_max = group->active_max;
 	record.samples = samples;
@@ -227,11 +214,8 @@ lg_usage_end_pass(LgUsage *usage, TimestampTz minute, bool standby)
 	{
 		LgUsageGroup *group = &usage->groups[i];
 
-		group->sums.held += group->seen.held;
-		group->sums.active += group->seen.active;
-		group->sums.idle += group->seen.idle;
-		group->sums.idle_in_transaction += group->seen.idle_in_transaction;
-		group->held_max = Max(group->held_max, group->seen.held);
+		lg_saturation_add_counts(&group->sums, &group->seen);
+		group->held_max = Max(group->held_max, group->seen.total);
 		group->active_max = Max(group->active_max, group->seen.active);
 		record_group(group, minute, usage->samples, standby);
 	}

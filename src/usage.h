@@ -21,20 +21,12 @@ typedef struct LgUsageKey
 	char application_name[NAMEDATALEN];
 } LgUsageKey;
 
-typedef struct LgUsageCounts
-{
-	int held;
-	int active;
-	int idle;
-	int idle_in_transaction; /* those that failed, too */
-} LgUsageCounts;
-
 typedef struct LgUsageGroup
 {
 	LgUsageKey key;
 	uint64 number;		/* of its record; 0 = none yet */
-	LgUsageCounts seen; /* in this sample */
-	LgUsageCounts sums; /* of the minute's samples */
+	LgStateCounts seen; /* in this sample */
+	LgStateCounts sums; /* of the minute's samples */
 	int held_max;
 	int active_max;
 } LgUsageGroup;
@@ -61,8 +53,9 @@ typedef struct LgUsage
 	LgUsagePlace slots[FLEXIBLE_ARRAY_MEMBER]; /* by connection slot */
 } LgUsage;
 
+extern void lg_usage_make_key(const LgSession *session, const char *application_name,
+							  const SockAddr *client_addr, LgUsageKey *key);
 extern bool lg_usage_read_key(const LgSession *session, LgUsageKey *key);
-extern void lg_usage_add(LgUsageCounts *counts, const LgSession *session);
 extern void lg_usage_add_key(LgRows *rows, const LgUsageKey *key, bool masked);
 extern Size lg_usage_size(void);
 extern void lg_usage_begin_pass(LgUsage *usage, TimestampTz now);
