@@ -113,7 +113,7 @@ record_harm(LgLedgerEntry *entry, const LgRescue *rescue, const LgCandidate *can
 static void
 fill_entry(LgLedgerEntry *entry, const LgRescue *rescue, const LgCandidate *candidate)
 {
-	const LgPolicy *policy = &candidate->local->policy;
+	const LgPolicy *policy = candidate->local->policy;
 	const LgSession *session = candidate->session;
 	const LgFacts *facts = &candidate->facts;
 	const char *state = lg_sessions_state_name(session->state);
@@ -201,7 +201,7 @@ compose_reason(LgReason *reason, const LgLedgerEntry *entry, const LgPolicy *pol
 static void
 write_log(const LgCandidate *candidate, const LgLedgerEntry *entry, bool rehearsal)
 {
-	const LgPolicy *policy = &candidate->local->policy;
+	const LgPolicy *policy = candidate->local->policy;
 	const char *does;
 
 	if (candidate->prepared != NULL)
@@ -245,7 +245,7 @@ outcome_of(const LgRescue *rescue, const LgCandidate *candidate)
 			return "not permitted";
 		default:
 			return psprintf("spared: %s",
-							lg_policy_describe(&candidate->local->policy, &candidate->facts,
+							lg_policy_describe(candidate->local->policy, &candidate->facts,
 											   &rescue->server, candidate->why));
 	}
 }
@@ -354,7 +354,7 @@ doom(LgRescue *rescue, LgCandidate *candidate)
 static void
 act(LgRescue *rescue, LgCandidate *candidate)
 {
-	const LgPolicy *policy = &candidate->local->policy;
+	const LgPolicy *policy = candidate->local->policy;
 	LgLedgerEntry *entry;
 	LgProgress progress;
 	LgReason reason;
@@ -412,7 +412,7 @@ lg_carry_out(LgRescue *rescue)
 			LgCandidate *candidate = &rescue->candidates[i];
 
 			CHECK_FOR_INTERRUPTS();
-			if ((int) candidate->local->policy.action != strength)
+			if ((int) candidate->local->policy->action != strength)
 				continue;
 			if (LG_WHY_IS_SPARED(candidate->why))
 				note_spared(rescue, candidate);

@@ -25,7 +25,7 @@ compare_candidates(const void *left, const void *right)
 {
 	const LgCandidate *a = left;
 	const LgCandidate *b = right;
-	const LgPolicy *policy = &a->local->policy;
+	const LgPolicy *policy = a->local->policy;
 	bool hit_a = a->why == LG_WHY_HIT;
 	bool hit_b = b->why == LG_WHY_HIT;
 	int later = a->since > b->since ? 1 : a->since < b->since ? -1 : 0;
@@ -55,7 +55,7 @@ spare_kept(LgCandidate *hits, int n)
 			lg_kinds_key(hit->session, hit->facts.application_name, hit->facts.client_addr);
 		LgKind *kind = lg_kinds_find(kinds, &key);
 
-		if (kind == NULL || kind->count <= hit->local->policy.keep)
+		if (kind == NULL || kind->count <= hit->local->policy->keep)
 			hit->why = LG_WHY_KEPT;
 		else
 			kind->count--;
@@ -70,7 +70,7 @@ spare_oldest(LgCandidate *hits, int n)
 	{
 		const LgFacts *facts = &hits[i].facts;
 
-		if (hits[i].local->policy.min_same_query > 0
+		if (hits[i].local->policy->min_same_query > 0
 				? hits[i].session->query_start == facts->oldest_same_query
 				: i == 0)
 			hits[i].why = LG_WHY_OLDEST;
@@ -93,7 +93,7 @@ most_below(double mark, int usable, bool or_at_it)
 static int
 count_needed(const LgRescue *rescue, const LgLocalPolicy *local)
 {
-	const LgPolicy *policy = &local->policy;
+	const LgPolicy *policy = local->policy;
 	int usable = rescue->server.usable;
 	int most;
 
@@ -131,7 +131,7 @@ lg_choose_is_uncounted(const LgPolicy *policy)
 static int
 count_room(const LgRescue *rescue, const LgLocalPolicy *local, bool rehearsal)
 {
-	const LgPolicy *policy = &local->policy;
+	const LgPolicy *policy = local->policy;
 	const LgPolicyState *state = lg_state_of(local);
 	const LgLimiter *limiter = rehearsal ? &state->rehearsed : &state->acted;
 	int64 now = rescue->now.mono;
@@ -153,7 +153,7 @@ count_room(const LgRescue *rescue, const LgLocalPolicy *local, bool rehearsal)
 static void
 plan(LgRescue *rescue, const LgCandidate *hit)
 {
-	const LgPolicy *policy = &hit->local->policy;
+	const LgPolicy *policy = hit->local->policy;
 
 	rescue->planned_slots[hit->session->slot] = true;
 	if (!lg_choose_is_uncounted(policy))
@@ -169,13 +169,13 @@ choose_among(LgRescue *rescue, LgCandidate *hits, int n)
 {
 	LgLocalPolicy *local = hits[0].local;
 	const LgPolicyState *state = lg_state_of(local);
-	bool rehearsal = only_rehearses(rescue, state, &local->policy);
+	bool rehearsal = only_rehearses(rescue, state, local->policy);
 	int needed = count_needed(rescue, local);
 	int room = count_room(rescue, local, rehearsal);
 
-	if (local->policy.keep > 0)
+	if (local->policy->keep > 0)
 		spare_kept(hits, n);
-	if (local->policy.victim_order == LG_ORDER_ALL_BUT_OLDEST)
+	if (local->policy->victim_order == LG_ORDER_ALL_BUT_OLDEST)
 		spare_oldest(hits, n);
 	for (int i = 0; i < n; i++)
 	{
@@ -189,7 +189,7 @@ choose_among(LgRescue *rescue, LgCandidate *hits, int n)
 					  (mark->since == hit->since && mark->rehearsed && rehearsal);
 		if (!hit->repeat && !rehearsal &&
 			(rescue->planned_slots[hit->session->slot] ||
-			 lg_pending_forbids(hit->session, local->policy.action)))
+			 lg_pending_forbids(hit->session, local->policy->action)))
 			hit->why = LG_WHY_ACTED_ON;
 		else if (needed == 0)
 			hit->why = LG_WHY_ENOUGH;
@@ -231,7 +231,7 @@ lg_choose(LgRescue *rescue)
 			while (end < rescue->n_candidates && all[end].local == all[i].local &&
 				   all[end].why == LG_WHY_HIT)
 				end++;
-			if (end > i && (int) all[i].local->policy.action == strength)
+			if (end > i && (int) all[i].local->policy->action == strength)
 				choose_among(rescue, &all[i], end - i);
 			while (end < rescue->n_candidates && all[end].local == all[i].local)
 				end++;

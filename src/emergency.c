@@ -309,7 +309,7 @@ static const char *
 standing_of(const LgLocalPolicy *local, const LgPolicyState *state, bool owner_gone,
 			TimestampTz now)
 {
-	if (!local->policy.enabled)
+	if (!local->policy->enabled)
 		return "disabled";
 	if (owner_gone)
 		return "does nothing, its owner does not exist";
@@ -317,9 +317,9 @@ standing_of(const LgLocalPolicy *local, const LgPolicyState *state, bool owner_g
 		return RecoveryInProgress() ? "does not run on standbys" : "does not run on primaries";
 	if (state->idle_why == LG_IDLE_SCHEDULE)
 		return "outside its schedule";
-	if (local->policy.min_same_query > 0 && !IsQueryIdEnabled())
+	if (local->policy->min_same_query > 0 && !IsQueryIdEnabled())
 		return "does nothing, query ids are not computed";
-	if (local->policy.action == LG_POLICY_LOG)
+	if (local->policy->action == LG_POLICY_LOG)
 		return "in force, only logs";
 	if (!lg_state_enforced())
 		return "only rehearses, pg_lifeguard.enforce is off";
@@ -336,13 +336,13 @@ tell_policy(StringInfo out, const LgLocalPolicy *local, Oid some_role, LgTime no
 	LgPolicyState state = lg_shared->states[local->place]; /* ours while we make a pass */
 	bool owner_gone = (lg_rights_role_flags(some_role, local) & LG_ROLE_NO_OWNER) != 0;
 
-	if (strcmp(state.name, local->policy.name) != 0)
+	if (strcmp(state.name, local->policy->name) != 0)
 		memset(&state, 0, sizeof(state));
 	appendStringInfoString(out, "\nPolicy ");
-	append_quoted(out, local->policy.name);
+	append_quoted(out, local->policy->name);
 	appendStringInfo(out, " (%s, %s): %s; %d actions in the last minute",
-					 lg_policy_target_name(local->policy.target),
-					 lg_policy_action_name(local->policy.action),
+					 lg_policy_target_name(local->policy->target),
+					 lg_policy_action_name(local->policy->action),
 					 standing_of(local, &state, owner_gone, now.wall),
 					 lg_limiter_last_minute(&state.acted, now.mono));
 	if (state.last_action != 0)
@@ -370,7 +370,7 @@ tell_policies(StringInfo out, const LgLocalPolicies *policies, Oid some_role, Lg
 		{
 			const LgLocalPolicy *local = &policies->policies[i];
 
-			if (local->policy.enabled == (disabled == 0) && told++ < MAX_POLICIES)
+			if (local->policy->enabled == (disabled == 0) && told++ < MAX_POLICIES)
 				tell_policy(out, local, some_role, now);
 		}
 	}

@@ -23,7 +23,7 @@
 static LgIdleWhy
 why_idle(LgRescue *rescue, LgLocalPolicy *local)
 {
-	const LgPolicy *policy = &local->policy;
+	const LgPolicy *policy = local->policy;
 
 	if (rescue->only == NULL && !policy->enabled)
 		return LG_IDLE_DISABLED;
@@ -42,7 +42,7 @@ why_idle(LgRescue *rescue, LgLocalPolicy *local)
 bool
 lg_in_force_passes_mark(const LgRescue *rescue, const LgLocalPolicy *local, bool engaged)
 {
-	const LgPolicy *policy = &local->policy;
+	const LgPolicy *policy = local->policy;
 	double share =
 		rescue->server.usable > 0 ? (double) rescue->server.used / rescue->server.usable : 1;
 	double until =
@@ -61,9 +61,9 @@ check_in_force(LgRescue *rescue, LgLocalPolicy *local)
 	LgIdleWhy idle = why_idle(rescue, local);
 	bool engaged = false;
 
-	if (local->policy.connections_above > 0)
+	if (local->policy->connections_above > 0)
 	{
-		double near = local->policy.connections_above - NEAR_MARK;
+		double near = local->policy->connections_above - NEAR_MARK;
 
 		engaged = lg_in_force_passes_mark(rescue, local, state->engaged);
 		if (idle == LG_IDLE_NOT && (engaged || rescue->server.used >= near * rescue->server.usable))
@@ -85,7 +85,7 @@ check_in_force(LgRescue *rescue, LgLocalPolicy *local)
 static bool
 can_hit(const LgRescue *rescue, const LgLocalPolicy *local)
 {
-	const LgPolicy *policy = &local->policy;
+	const LgPolicy *policy = local->policy;
 
 	if (rescue->waiting == 0 &&
 		(policy->min_blocked > 0 || policy->min_blocked_for > 0 ||
@@ -137,7 +137,7 @@ lg_in_force_list(LgRescue *rescue)
 			continue;
 		if (!check_in_force(rescue, local))
 			continue;
-		note_wishes(rescue, &local->policy, &wake_above);
+		note_wishes(rescue, local->policy, &wake_above);
 		in_force[i] = rescue->all || can_hit(rescue, local);
 	}
 	for (int target = 0; target < LG_TARGETS; target++)
@@ -153,7 +153,7 @@ lg_in_force_list(LgRescue *rescue)
 	}
 	if (rescue->only != NULL && in_force[rescue->only - policies->policies])
 	{
-		LgTarget target = rescue->only->policy.target;
+		LgTarget target = rescue->only->policy->target;
 
 		rescue->in_force[target][rescue->n_in_force[target]++] = rescue->only;
 	}

@@ -164,7 +164,7 @@ lg_pending_count(const LgRescue *rescue, const LgCandidate *candidate)
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_limiter_count(&state->acted, rescue->now.mono);
 	state->last_action = rescue->now.wall;
-	if (!lg_choose_is_uncounted(&candidate->local->policy))
+	if (!lg_choose_is_uncounted(candidate->local->policy))
 		lg_limiter_count(&lg_shared->actions, rescue->now.mono);
 	LWLockRelease(lg_shared->lock);
 }
@@ -300,7 +300,7 @@ LgProgress
 lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 entry,
 				 const LgReason *reason)
 {
-	const LgPolicy *policy = &candidate->local->policy;
+	const LgPolicy *policy = candidate->local->policy;
 	LgPending *weaker = find_pending(candidate->session);
 	LgPending *pending;
 
@@ -349,13 +349,13 @@ may_go_on(const LgPending *pending, LgTime now)
 	int flags;
 
 	if (!lg_state_enforced() || lg_state_paused(now.wall) || local == NULL ||
-		local->policy.action != pending->action || (!local->policy.enabled && !pending->by_hand))
+		local->policy->action != pending->action || (!local->policy->enabled && !pending->by_hand))
 		return false;
 	lg_rights_open(policies);
 	flags = lg_rights_role_flags(pending->acting.victim.userid, local);
 	lg_rights_close();
 	if ((flags & LG_ROLE_OWNER_MAY) == 0 || (flags & LG_ROLE_PROTECTED) != 0 ||
-		((flags & LG_ROLE_SUPERUSER) != 0 && !local->policy.include_superusers))
+		((flags & LG_ROLE_SUPERUSER) != 0 && !local->policy->include_superusers))
 		return false;
 
 	/* whom a policy ends for what he does to others he must still do it to */
@@ -370,7 +370,7 @@ may_go_on(const LgPending *pending, LgTime now)
 void
 lg_pending_judge(const LgLocalPolicy *local, uint64 entry, int waiting_before, LgTime now)
 {
-	const LgPolicy *policy = &local->policy;
+	const LgPolicy *policy = local->policy;
 	LgPending *pending = free_place();
 
 	if (pending == NULL || (policy->min_blocked == 0 && policy->min_blocked_for == 0))

@@ -198,6 +198,18 @@ lg_policies_describe(LgPolicySet *head)
  * ------------------------------------------------------------------------
  */
 
+/* Make room for so many. */
+static void
+init_copy(LgLocalPolicies *copy, int room)
+{
+	LgPolicy *policies = palloc0(sizeof(LgPolicy) * Max(room, 1));
+
+	copy->n = 0;
+	copy->policies = palloc0(sizeof(LgLocalPolicy) * Max(room, 1));
+	for (int i = 0; i < room; i++)
+		copy->policies[i].policy = &policies[i];
+}
+
 /* Copy the published ones; false if there are more than fit by now. */
 static bool
 copy_published(LgLocalPolicies *copy, int room)
@@ -213,7 +225,7 @@ copy_published(LgLocalPolicies *copy, int room)
 
 		if (set->policies[place].name[0] == '\0')
 			continue;
-		memcpy(&local->policy, &set->policies[place], sizeof(LgPolicy));
+		memcpy(local->policy, &set->policies[place], sizeof(LgPolicy));
 		local->place = place;
 		copy->n++;
 	}
@@ -229,8 +241,8 @@ compare_durations(const void *a, const void *b)
 	const LgLocalPolicy *one = *(LgLocalPolicy *const *) a;
 	const LgLocalPolicy *other = *(LgLocalPolicy *const *) b;
 
-	if (one->policy.min_duration != other->policy.min_duration)
-		return one->policy.min_duration < other->policy.min_duration ? -1 : 1;
+	if (one->policy->min_duration != other->policy->min_duration)
+		return one->policy->min_duration < other->policy->min_duration ? -1 : 1;
 	return one->place - other->place;
 }
 
@@ -244,7 +256,7 @@ complete_copy(LgLocalPolicies *copy)
 	for (int i = 0; i < copy->n; i++)
 	{
 		LgLocalPolicy *local = &copy->policies[i];
-		LgPolicy *policy = &local->policy;
+		LgPolicy *policy = local->policy;
 
 		local->needs = lg_policy_needs(policy);
 		local->index = i;
@@ -274,8 +286,7 @@ make_copy(void)
 		CHECK_FOR_INTERRUPTS();
 		lg_policies_describe(&head);
 		room = head.n;
-		copy->n = 0;
-		copy->policies = palloc0(sizeof(LgLocalPolicy) * Max(room, 1));
+		init_copy(copy, room);
 	} while (!copy_published(copy, room));
 	complete_copy(copy);
 	return copy;
@@ -293,10 +304,10 @@ lg_policies_alone(const LgPolicy *policy)
 
 	alone->generation = generation--;
 	alone->databaseid = MyDatabaseId;
+	init_copy(alone, 1);
 	alone->n = 1;
-	alone->policies = palloc0(sizeof(LgLocalPolicy));
-	alone->policies[0].policy = *policy;
-	alone->policies[0].policy.enabled = true;
+	*alone->policies[0].policy = *policy;
+	alone->policies[0].policy->enabled = true;
 	complete_copy(alone);
 	return alone;
 }
@@ -361,7 +372,7 @@ lg_policies_find(LgLocalPolicies *policies, const char *name)
 {
 	for (int i = 0; i < policies->n; i++)
 	{
-		if (strcmp(policies->policies[i].policy.name, name) == 0)
+		if (strcmp(policies->policies[i].policy->name, name) == 0)
 			return &policies->policies[i];
 	}
 	return NULL;
@@ -379,7 +390,7 @@ lg_policies_in_schedule(LgLocalPolicy *local, TimestampTz now)
 	if (local->checked_minute != minute)
 	{
 		local->in_schedule =
-			local->zone != NULL && lg_schedule_in_force(&local->policy.schedule, local->zone, now);
+			local->zone != NULL && lg_schedule_in_force(&local->policy->schedule, local->zone, now);
 		local->checked_minute = minute;
 	}
 	return local->in_schedule;

@@ -31,15 +31,13 @@ typedef struct LgPolicySet
 /* One policy, ready to be used in this process. */
 typedef struct LgLocalPolicy
 {
-	LgPolicy policy;
-	int place; /* in the set, and in everything that is kept per policy */
-	int needs; /* LG_NEEDS_... */
-
-	/* what a walk asks of each, side by side: copies, for a policy is large */
-	int index; /* in this copy */
-	LgPolicyAction action;
-	bool any_database; /* neither databases nor except_databases is given */
-	int64 limit;	   /* lg_policy_limit() */
+	LgPolicy *policy; /* elsewhere, for it is large, and a walk over sessions asks each of them */
+	int place;		  /* in the set, and in everything that is kept per policy */
+	int needs;		  /* LG_NEEDS_... */
+	int index;		  /* in this copy */
+	LgPolicyAction action; /* the policy's */
+	bool any_database;	   /* neither databases nor except_databases is given */
+	int64 limit;		   /* lg_policy_limit() */
 
 	pg_tz *zone;
 	int64 checked_minute; /* for which in_schedule was worked out */

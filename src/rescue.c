@@ -197,15 +197,24 @@ note_stall(LgRescue *rescue, const LgSession *session)
 	return stall->since;
 }
 
-/* Does the policy mean sessions of this role and database?  Unknown ones are asked again later. */
+/*
+ * Does the policy mean sessions of this role and database?  Unknown ones are asked again
+ * later.  roles is lg_rights_role() of the session, looked up when it is first needed.
+ */
 static bool
-in_scope(const LgLocalPolicy *local, const LgSession *session)
+in_scope(const LgLocalPolicy *local, const LgSession *session, const int **roles)
 {
-	int role = lg_rights_role_flags(session->userid, local);
 	int database;
 
-	if (role != 0 && ((role & LG_ROLE_LISTED) == 0 || (role & LG_ROLE_EXCEPTED) != 0))
-		return false;
+	if (*roles == NULL)
+		*roles = lg_rights_role(session->userid);
+	if (*roles != NULL)
+	{
+		int role = (*roles)[local->index];
+
+		if ((role & LG_ROLE_LISTED) == 0 || (role & LG_ROLE_EXCEPTED) != 0)
+			return false;
+	}
 	if (local->any_database)
 		return true;
 	database = lg_rights_database_flags(session->databaseid, local);
@@ -228,6 +237,7 @@ consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, Timest
 	TimestampTz start = Max(since, rescue->server.ages_count_from);
 	int64 age = lg_clock_age(start, rescue->now.wall);
 	const LgEpisodeMark *marks = lg_state_marks(session->slot);
+	const int *roles = NULL;
 
 	if (since == 0 && !rescue->all)
 		return;
@@ -241,13 +251,14 @@ consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, Timest
 
 			if (rescue->deadline != 0 && violates >= rescue->deadline)
 				break; /* the others are later still */
-			if (!in_scope(local, session))
+			if (!in_scope(local, session, &roles))
 				continue;
 			rescue->deadline = violates;
 			break;
 		}
+		/* what is remembered of it last: of all sessions together that is megabytes */
 		if (!rescue->all &&
-			(is_settled(&marks[local->place], local, since) || !in_scope(local, session)))
+			(!in_scope(local, session, &roles) || is_settled(&marks[local->place], local, since)))
 			continue;
 		if (*kept == NULL)
 		{
@@ -382,7 +393,7 @@ asks_for_graph(LgRescue *rescue, const LgLockGraph *collected)
 	for (LgTarget target = LG_TARGET_WAITER; target <= LG_TARGET_QUEUED_DDL; target++)
 	{
 		if (rescue->n_in_force[target] > 0 &&
-			(rescue->all || longest > rescue->in_force[target][0]->policy.min_duration))
+			(rescue->all || longest > rescue->in_force[target][0]->policy->min_duration))
 			return true;
 	}
 	return false;
@@ -422,13 +433,13 @@ note_wait_deadlines(LgRescue *rescue)
 	{
 		const LgLocalPolicy *local = &rescue->policies->policies[i];
 
-		if (local->policy.min_blocked_for == 0 || !local->policy.enabled)
+		if (local->policy->min_blocked_for == 0 || !local->policy->enabled)
 			continue;
 		for (int l = 0; l < graph->n_locks; l++)
 		{
 			if (graph->locks[l].n_waiters > 0)
 				note_deadline(rescue, graph->waiters[graph->locks[l].first_waiter].wait_start,
-							  local->policy.min_blocked_for);
+							  local->policy->min_blocked_for);
 		}
 	}
 }
@@ -508,8 +519,8 @@ add_graph_facts(LgRescue *rescue, LgCandidate *candidate)
 	facts->root_blocker = node->first_waiter < 0;
 	facts->last_waiting = lg_state_last_waiting(candidate->session);
 	count_blocked(graph, index, facts);
-	if (facts->blocks_since != 0 && candidate->local->policy.target != LG_TARGET_WAITER &&
-		candidate->local->policy.target != LG_TARGET_QUEUED_DDL) /* those are meant as they wait */
+	if (facts->blocks_since != 0 && candidate->local->policy->target != LG_TARGET_WAITER &&
+		candidate->local->policy->target != LG_TARGET_QUEUED_DDL) /* those are meant as they wait */
 		facts->blocks_since = Max(facts->blocks_since, facts->last_waiting);
 	ddl = find_queued_ddl(graph, node);
 	if (ddl != NULL)
@@ -531,9 +542,9 @@ add_facts(LgRescue *rescue, LgCandidate *candidate, HTAB *horizons, TransactionI
 	facts->role_flags = lg_rights_role_flags(session->userid, local);
 	facts->database_flags = lg_rights_database_flags(session->databaseid, local);
 	facts->above_mark =
-		local->policy.connections_above > 0 &&
+		local->policy->connections_above > 0 &&
 		lg_in_force_passes_mark(rescue, local, lg_shared->states[local->place].engaged);
-	if (local->policy.target == LG_TARGET_STALLED_CLIENT)
+	if (local->policy->target == LG_TARGET_STALLED_CLIENT)
 		facts->stalled_since = candidate->since;
 	add_graph_facts(rescue, candidate);
 	if ((local->needs & LG_NEEDS_HORIZON) != 0)
@@ -601,7 +612,7 @@ add_evidence(LgRescue *rescue)
 static void
 note_unmeant(LgRescue *rescue, LgCandidate *candidate)
 {
-	LgTarget target = candidate->local->policy.target;
+	LgTarget target = candidate->local->policy->target;
 	LgEpisodeMark *mark;
 
 	if (rescue->only != NULL ||
@@ -647,7 +658,7 @@ lg_rescue_decide(LgRescue *rescue)
 	for (int i = 0; i < rescue->n_candidates; i++)
 	{
 		LgCandidate *candidate = &rescue->candidates[i];
-		const LgPolicy *policy = &candidate->local->policy;
+		const LgPolicy *policy = candidate->local->policy;
 
 		CHECK_FOR_INTERRUPTS();
 		add_facts(rescue, candidate, horizons, horizons ? ReadNextTransactionId() : 0);

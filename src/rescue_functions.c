@@ -74,7 +74,7 @@ typedef struct Order
 static const char *
 word_hit(const LgCandidate *candidate)
 {
-	return lg_policy_action_name(candidate->local->policy.action);
+	return lg_policy_action_name(candidate->local->policy->action);
 }
 
 static void
@@ -89,7 +89,7 @@ copy_verdict(Order *order, const LgRescue *rescue, const LgCandidate *candidate)
 	verdict->backend_start = candidate->session->backend_start;
 	verdict->acts = candidate->why == LG_WHY_HIT || candidate->why == LG_WHY_OVER_LIMIT;
 	verdict->verdict = candidate->why == LG_WHY_HIT ? word_hit(candidate) : "spared";
-	verdict->why = lg_policy_describe(&candidate->local->policy, &candidate->facts, &rescue->server,
+	verdict->why = lg_policy_describe(candidate->local->policy, &candidate->facts, &rescue->server,
 									  candidate->why);
 	if (order->act && candidate->prepared == NULL && candidate->why == LG_WHY_HIT &&
 		mark->since == candidate->since)
@@ -124,7 +124,7 @@ make_pass(LgTime now, void *arg)
 
 	order->found = only != NULL;
 	if (order->act && only != NULL)
-		require_owner(&only->policy);
+		require_owner(only->policy);
 	if (only == NULL ||
 		(rescue = lg_rescue_begin(now, policies, lg_lock_graph_collect(), only, true)) == NULL)
 		return;
@@ -135,7 +135,7 @@ make_pass(LgTime now, void *arg)
 	for (int i = 0; i < order->n_prepared; i++)
 		lg_rescue_consider_prepared(rescue, &order->prepared[i]);
 	lg_rescue_decide(rescue);
-	if (order->act && only->policy.target != LG_TARGET_PREPARED)
+	if (order->act && only->policy->target != LG_TARGET_PREPARED)
 		lg_carry_out(rescue);
 
 	pass = MemoryContextSwitchTo(order->context);
@@ -231,7 +231,7 @@ read_prepared(Order *order)
 {
 	LgLocalPolicy *local = lg_policies_find(lg_policies_get(), order->name);
 
-	if (local == NULL || local->policy.target != LG_TARGET_PREPARED)
+	if (local == NULL || local->policy->target != LG_TARGET_PREPARED)
 		return;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	order->prepared = lg_prepared_read(InvalidOid, &order->n_prepared);
@@ -378,18 +378,18 @@ static const char *
 word_idle(const LgLocalPolicy *local, const LgPolicyState *state, TimestampTz paused_until,
 		  const char *pause_reason, TimestampTz now)
 {
-	if (!local->policy.enabled)
+	if (!local->policy->enabled)
 		return "it is disabled";
-	if (!OidIsValid(get_role_oid(local->policy.owner, true)))
+	if (!OidIsValid(get_role_oid(local->policy->owner, true)))
 		return "its owner does not exist";
 	if (state->idle_why == LG_IDLE_RUNS_ON)
-		return local->policy.runs_on == LG_RUNS_ON_STANDBY ? "it runs on standbys only"
-														   : "it runs on primaries only";
+		return local->policy->runs_on == LG_RUNS_ON_STANDBY ? "it runs on standbys only"
+															: "it runs on primaries only";
 	if (state->idle_why == LG_IDLE_SCHEDULE)
 		return "it is outside its schedule";
-	if (local->policy.min_same_query > 0 && !IsQueryIdEnabled())
+	if (local->policy->min_same_query > 0 && !IsQueryIdEnabled())
 		return "query ids are not computed: set compute_query_id";
-	if (local->policy.action == LG_POLICY_LOG)
+	if (local->policy->action == LG_POLICY_LOG)
 		return NULL;
 	if (!lg_enforce)
 		return "pg_lifeguard.enforce is off: it only rehearses";
@@ -411,12 +411,12 @@ add_policy(LgRows *rows, LgLocalPolicy *local, const LgPolicyState *state, const
 	TimestampTz paused = Max(state->paused_until, copy->paused_until);
 
 	lg_rows_begin_row(rows);
-	lg_rows_add_text(rows, lg_texts_to_local(local->policy.name, head->databaseid));
+	lg_rows_add_text(rows, lg_texts_to_local(local->policy->name, head->databaseid));
 	lg_rows_add(rows, BoolGetDatum(idle == NULL));
 	lg_rows_add_text(rows, idle);
 	lg_rows_add_time(rows, paused > now.wall ? paused : 0);
-	lg_rows_add_time(rows, local->policy.enabled && local->zone != NULL
-							   ? lg_schedule_next(&local->policy.schedule, local->zone, now.wall)
+	lg_rows_add_time(rows, local->policy->enabled && local->zone != NULL
+							   ? lg_schedule_next(&local->policy->schedule, local->zone, now.wall)
 							   : 0);
 	lg_rows_add_int(rows, lg_limiter_last_minute(&state->acted, now.mono));
 	lg_rows_add_time(rows, state->last_action);
@@ -435,7 +435,7 @@ copy_state(const LgLocalPolicy *local)
 	LWLockAcquire(lg_shared->lock, LW_SHARED);
 	state = lg_shared->states[local->place];
 	LWLockRelease(lg_shared->lock);
-	if (strcmp(state.name, local->policy.name) != 0)
+	if (strcmp(state.name, local->policy->name) != 0)
 		memset(&state, 0, sizeof(state));
 	return state;
 }

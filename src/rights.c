@@ -281,7 +281,7 @@ begin_anew(const LgLocalPolicies *policies)
 	resolved.rights = palloc0(sizeof(PolicyRights) * Max(policies->n, 1));
 	for (int i = 0; i < policies->n; i++)
 	{
-		const LgPolicy *policy = &policies->policies[i].policy;
+		const LgPolicy *policy = policies->policies[i].policy;
 		PolicyRights *rights = &resolved.rights[i];
 
 		rights->owner = role_of(policy->owner);
@@ -393,7 +393,7 @@ resolve_role(RoleEntry *entry, const char *name)
 	for (int i = 0; i < resolved.policies->n; i++)
 	{
 		const PolicyRights *rights = &resolved.rights[i];
-		const LgPolicy *policy = &resolved.policies->policies[i].policy;
+		const LgPolicy *policy = resolved.policies->policies[i].policy;
 
 		flags[i] = common;
 		if (policy->filters[LG_FILTER_ROLES].count == 0 ||
@@ -503,7 +503,7 @@ find_database(Oid databaseid)
 		MemoryContextAllocZero(resolved.context, sizeof(int) * Max(resolved.policies->n, 1));
 	for (int i = 0; i < resolved.policies->n; i++)
 	{
-		const LgPolicy *policy = &resolved.policies->policies[i].policy;
+		const LgPolicy *policy = resolved.policies->policies[i].policy;
 
 		entry->flags[i] = LG_DATABASE_KNOWN;
 		if (policy->filters[LG_FILTER_DATABASES].count == 0 ||
@@ -516,6 +516,19 @@ find_database(Oid databaseid)
 }
 
 /*
+ * What policies have to know of a role: LgRoleFlags by their index, for who asks on
+ * behalf of many; NULL while that is not known.  They stay until the next
+ * lg_rights_open().
+ */
+const int *
+lg_rights_role(Oid roleid)
+{
+	RoleEntry *entry = find_role(roleid);
+
+	return entry != NULL ? entry->flags : NULL;
+}
+
+/*
  * What a policy has to know of a role or a database: LgRoleFlags,
  * LgDatabaseFlags; 0 while that is not known.  After lg_rights_close() only
  * what was resolved before is known.
@@ -523,9 +536,9 @@ find_database(Oid databaseid)
 int
 lg_rights_role_flags(Oid roleid, const LgLocalPolicy *local)
 {
-	RoleEntry *entry = find_role(roleid);
+	const int *flags = lg_rights_role(roleid);
 
-	return entry != NULL ? entry->flags[local->index] : 0;
+	return flags != NULL ? flags[local->index] : 0;
 }
 
 int

@@ -10,6 +10,7 @@
 
 extern bool lg_rights_may_see(Oid userid);
 extern void lg_rights_open(const LgLocalPolicies *policies);
+extern const int *lg_rights_role(Oid roleid);
 extern int lg_rights_role_flags(Oid roleid, const LgLocalPolicy *local);
 extern int lg_rights_database_flags(Oid databaseid, const LgLocalPolicy *local);
 extern const char *lg_rights_role_name(Oid roleid);

@@ -69,13 +69,13 @@ lg_state_of(const LgLocalPolicy *local)
 {
 	LgPolicyState *state = &lg_shared->states[local->place];
 
-	if (strcmp(state->name, local->policy.name) != 0)
+	if (strcmp(state->name, local->policy->name) != 0)
 	{
 		for (int slot = 0; slot < lg_state_count_slots(); slot++)
 			memset(lg_state_mark(local, slot), 0, sizeof(LgEpisodeMark));
 		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 		memset(state, 0, sizeof(LgPolicyState));
-		strlcpy(state->name, local->policy.name, NAMEDATALEN);
+		strlcpy(state->name, local->policy->name, NAMEDATALEN);
 		LWLockRelease(lg_shared->lock);
 	}
 	return state;

@@ -100,7 +100,7 @@ lg_visitor_plan(const LgRescue *rescue, LgTime now)
 	lg_prepared_see(sights);
 	n = rescue->n_in_force[LG_TARGET_PREPARED];
 	lg_visits_note(sights, n > 0 ? sum_up(rescue) : 0,
-				   n > 0 ? rescue->in_force[LG_TARGET_PREPARED][0]->policy.min_duration : 0,
+				   n > 0 ? rescue->in_force[LG_TARGET_PREPARED][0]->policy->min_duration : 0,
 				   now.wall);
 	if (lg_shared->collector_pid != MyProcPid)
 		lg_collector_wake();
@@ -418,7 +418,7 @@ look_again_at(const LgRescue *rescue, const LgCandidate *candidate)
 		case LG_WHY_GID:
 			return NEVER;
 		case LG_WHY_YOUNG:
-			return start + candidate->local->policy.min_duration + 1;
+			return start + candidate->local->policy->min_duration + 1;
 		case LG_WHY_HIT:
 			return candidate->dooms ? now + RETRY_INTERVAL : now + LONG_INTERVAL;
 		case LG_WHY_BLOCKS_FEW:
@@ -484,7 +484,7 @@ decide(LgTime now, void *arg)
 	LgLocalPolicy *only = visit.policy != NULL ? lg_policies_find(policies, visit.policy) : NULL;
 	LgRescue *rescue;
 
-	if (visit.policy != NULL && (only == NULL || only->policy.target != LG_TARGET_PREPARED))
+	if (visit.policy != NULL && (only == NULL || only->policy->target != LG_TARGET_PREPARED))
 		return;
 	rescue = lg_rescue_begin(now, policies, lg_lock_graph_collect(), only, only != NULL);
 	if (rescue == NULL)
