@@ -43,6 +43,7 @@
 #include "rows.h"
 #include "setup_times.h"
 #include "shared.h"
+#include "test_point.h"
 #include "who.h"
 
 #define GROUPS 64				  /* that have a name; one more is for the rest */
@@ -81,6 +82,19 @@ typedef struct LgSetupTimes
 	pg_atomic_uint64 ids[GROUPS]; /* hash of the key; 0 = free.  Only a reset frees */
 	SetupGroup groups[GROUPS + 1];
 } LgSetupTimes;
+
+/* What is counted of a client, or of all that have no name. */
+typedef struct SetupSum
+{
+	bool named;
+	SetupKey key;
+	uint64 connections;
+	uint64 recent; /* of these */
+	uint64 ended;
+	uint64 lives;
+	int64 max;
+	double weights[LG_HISTOGRAM_BUCKETS];
+} SetupSum;
 
 bool lg_setup_times_awaited = false;
 
@@ -164,6 +178,8 @@ lg_setup_times_reset(TimestampTz now)
 
 	for (int i = 0; i < GROUPS; i++)
 	{
+		if (i == GROUPS / 2)
+			LG_TEST_POINT("middle of a reset");
 		claim_to_reset(times, i);
 		clear_group(&times->groups[i]);
 		pg_atomic_write_u64(&times->groups[i].named, 0);
@@ -301,22 +317,20 @@ count_recent(SetupGroup *group, uint64 this_second)
 	return sum;
 }
 
-/* Connections per second, since that moment; NaN for less than a second. */
+/* So many recent connections per second; NaN where all began less than a second ago. */
 static double
-rate_of(SetupGroup *group, TimestampTz since)
+rate_of(uint64 recent, TimestampTz since, TimestampTz now)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	uint64 second = (uint64) (now / USECS_PER_SEC);
-	TimestampTz begin = Max(since, (TimestampTz) (second - RATE_SECONDS) * USECS_PER_SEC);
+	TimestampTz begin = Max(since, (now / USECS_PER_SEC - RATE_SECONDS) * USECS_PER_SEC);
 
 	if (now - begin < USECS_PER_SEC)
 		return get_float8_nan();
-	return (double) count_recent(group, second) * USECS_PER_SEC / (now - begin);
+	return (double) recent * USECS_PER_SEC / (now - begin);
 }
 
-/* Buckets of a group as they are now; returns their sum. */
+/* Add the buckets of a group as they are now; returns how many connections these are. */
 static uint64
-read_buckets(SetupGroup *group, double *weights)
+add_buckets(SetupGroup *group, double *weights)
 {
 	uint64 sum = 0;
 
@@ -324,7 +338,7 @@ read_buckets(SetupGroup *group, double *weights)
 	{
 		uint64 n = pg_atomic_read_u64(&group->ready[i]);
 
-		weights[i] = (double) n;
+		weights[i] += (double) n;
 		sum += n;
 	}
 	return sum;
@@ -353,39 +367,74 @@ read_key(SetupGroup *group, SetupKey *key)
 	return named != 0 && named == pg_atomic_read_u64(&group->named);
 }
 
+/* Add what is counted in a group. */
 static void
-add_group(LgRows *rows, LgSetupTimes *times, SetupGroup *group, bool may_see)
+add_group(SetupSum *sum, SetupGroup *group, TimestampTz now)
 {
-	double weights[LG_HISTOGRAM_BUCKETS];
-	uint64 connections = read_buckets(group, weights);
-	uint64 ended = pg_atomic_read_u64(&group->ended);
-	int64 max = (int64) pg_atomic_read_u64(&group->max);
-	SetupKey key;
-	bool named = read_key(group, &key);
+	sum->connections += add_buckets(group, sum->weights);
+	sum->recent += count_recent(group, (uint64) (now / USECS_PER_SEC));
+	sum->max = Max(sum->max, (int64) pg_atomic_read_u64(&group->max));
+	sum->ended += pg_atomic_read_u64(&group->ended);
+	sum->lives += pg_atomic_read_u64(&group->lives);
+}
 
-	if (connections == 0 && ended == 0)
+/*
+ * Put together what groups of the same client have counted: one that came during a reset
+ * may have two (src/README).  sums: zeros, room for GROUPS + 1.  Returns how many.
+ */
+static int
+sum_groups(SetupSum *sums, TimestampTz now)
+{
+	int n = 0;
+
+	for (int i = 0; i <= GROUPS; i++)
+	{
+		SetupGroup *group = &lg_shared->setup_times->groups[i];
+		SetupKey key;
+		bool named = read_key(group, &key);
+		int j = 0;
+
+		while (j < n && (sums[j].named != named ||
+						 (named && memcmp(&sums[j].key, &key, sizeof(SetupKey)) != 0)))
+			j++;
+		if (j == n)
+		{
+			sums[n].named = named;
+			sums[n++].key = key;
+		}
+		add_group(&sums[j], group, now);
+	}
+	return n;
+}
+
+static void
+add_row(LgRows *rows, const SetupSum *sum, TimestampTz now, bool may_see)
+{
+	TimestampTz since = (TimestampTz) pg_atomic_read_u64(&lg_shared->setup_times->since);
+
+	if (sum->connections == 0 && sum->ended == 0)
 		return;
 
 	lg_rows_begin_row(rows);
-	lg_rows_add_text(rows, named ? key.application_name : NULL);
-	if (named && may_see)
-		lg_who_add_client(rows, &key.client);
+	lg_rows_add_text(rows, sum->named ? sum->key.application_name : NULL);
+	if (sum->named && may_see)
+		lg_who_add_client(rows, &sum->key.client);
 	else
 		lg_rows_add_null(rows);
-	lg_rows_add_int8(rows, (int64) connections);
-	lg_rows_add_numeric(rows, rate_of(group, (TimestampTz) pg_atomic_read_u64(&times->since)), 3);
-	add_percentile(rows, weights, 0.5, max);
-	add_percentile(rows, weights, 0.95, max);
-	add_percentile(rows, weights, 0.99, max);
-	if (connections == 0)
+	lg_rows_add_int8(rows, (int64) sum->connections);
+	lg_rows_add_numeric(rows, rate_of(sum->recent, since, now), 3);
+	add_percentile(rows, sum->weights, 0.5, sum->max);
+	add_percentile(rows, sum->weights, 0.95, sum->max);
+	add_percentile(rows, sum->weights, 0.99, sum->max);
+	if (sum->connections == 0)
 		lg_rows_add_null(rows);
 	else
-		lg_rows_add_span(rows, max);
-	if (ended == 0)
+		lg_rows_add_span(rows, sum->max);
+	if (sum->ended == 0)
 		lg_rows_add_null(rows);
 	else
-		lg_rows_add_span(rows, (int64) (pg_atomic_read_u64(&group->lives) / ended));
-	lg_rows_add_int8(rows, (int64) ended);
+		lg_rows_add_span(rows, (int64) (sum->lives / sum->ended));
+	lg_rows_add_int8(rows, (int64) sum->ended);
 	lg_rows_end_row(rows);
 }
 
@@ -398,10 +447,17 @@ pg_lifeguard_read_setup_times(PG_FUNCTION_ARGS)
 {
 	LgRows rows;
 	bool may_see = has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS);
+	TimestampTz now = GetCurrentTimestamp();
+	SetupSum *sums;
+	int n;
 
 	lg_rows_begin(&rows, fcinfo);
-	for (int i = 0; lg_shared != NULL && i <= GROUPS; i++)
-		add_group(&rows, lg_shared->setup_times, &lg_shared->setup_times->groups[i], may_see);
+	if (lg_shared == NULL)
+		PG_RETURN_NULL();
+	sums = palloc0(sizeof(SetupSum) * (GROUPS + 1));
+	n = sum_groups(sums, now);
+	for (int i = 0; i < n; i++)
+		add_row(&rows, &sums[i], now, may_see);
 	PG_RETURN_NULL();
 }
 
@@ -412,8 +468,7 @@ pg_lifeguard_read_setup_times(PG_FUNCTION_ARGS)
 void
 lg_setup_times_read(LgSetupHistogram *histogram)
 {
-	double sums[LG_HISTOGRAM_BUCKETS] = {0};
-	double weights[LG_HISTOGRAM_BUCKETS];
+	double weights[LG_HISTOGRAM_BUCKETS] = {0};
 	double below = 0;
 	int bucket = 0;
 
@@ -422,11 +477,8 @@ lg_setup_times_read(LgSetupHistogram *histogram)
 	{
 		SetupGroup *group = &lg_shared->setup_times->groups[i];
 
-		if (read_buckets(group, weights) == 0)
-			continue;
-		for (int j = 0; j < LG_HISTOGRAM_BUCKETS; j++)
-			sums[j] += weights[j];
-		histogram->seconds += (double) pg_atomic_read_u64(&group->total) / USECS_PER_SEC;
+		if (add_buckets(group, weights) > 0)
+			histogram->seconds += (double) pg_atomic_read_u64(&group->total) / USECS_PER_SEC;
 	}
 	for (int i = 0; i <= LG_SETUP_BOUNDS; i++)
 	{
@@ -436,7 +488,7 @@ lg_setup_times_read(LgSetupHistogram *histogram)
 		{
 			if (i < LG_SETUP_BOUNDS && lg_histogram_lower(bucket) >= bound * FINER)
 				break;
-			below += sums[bucket];
+			below += weights[bucket];
 		}
 		histogram->bounds[i] =
 			i < LG_SETUP_BOUNDS ? (double) bound / USECS_PER_SEC : get_float8_infinity();
