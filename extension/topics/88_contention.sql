@@ -206,7 +206,8 @@ WITH minutes AS MATERIALIZED (
 		min(m.waiter_query_id) AS waiter_query_id, min(m.waiter_query) AS waiter_query,
 		sum(m.waits_seen)::bigint AS waits_seen, sum(m.seconds_seen) AS seconds_seen,
 		sum(m.seconds_estimated) AS seconds_estimated,
-		lifeguard.histogram_sum(m.histogram) AS histogram, max(m.max) AS max
+		-- where none has ended, nothing is known of lengths
+		lifeguard.histogram_sum(m.histogram) AS histogram, nullif(max(m.max), interval '0') AS max
 	FROM minutes m
 	GROUP BY m.key
 ), row_sums AS (
@@ -273,7 +274,7 @@ COMMENT ON COLUMN lifeguard.contention.seconds_estimated IS 'Of those, estimated
 COMMENT ON COLUMN lifeguard.contention.p50 IS 'Half of the waits took no longer; each counts as many as it stands for. From a histogram, as a rule within 12 %';
 COMMENT ON COLUMN lifeguard.contention.p95 IS '19 of 20 took no longer; likewise';
 COMMENT ON COLUMN lifeguard.contention.p99 IS '99 of 100 took no longer; likewise';
-COMMENT ON COLUMN lifeguard.contention.max IS 'Longest wait seen that has ended';
+COMMENT ON COLUMN lifeguard.contention.max IS 'Longest wait seen that has ended; NULL while none has, as are percentiles. Each counts where it ended: its root blocker may have been another before';
 COMMENT ON COLUMN lifeguard.contention.top_rows IS 'The rows most waited for, as (block,offset), most first, at most 8';
 COMMENT ON COLUMN lifeguard.contention.top_row_seconds IS 'Seconds of each; one that took the place of another may have too many';
 COMMENT ON COLUMN lifeguard.contention.n_tup_upd IS 'Rows of the relation updated, as in pg_stat_all_tables; this and all that follows only for relations of this database';

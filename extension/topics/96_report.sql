@@ -253,8 +253,9 @@ COMMENT ON COLUMN lifeguard.report_waits.root_application_name IS 'What the root
 COMMENT ON COLUMN lifeguard.report_waits.root_usename IS 'Role of the root blocker';
 GRANT SELECT ON lifeguard.report_waits TO PUBLIC;
 
--- What explains it, and what to do: the first that the figures speak for.
-CREATE FUNCTION lifeguard.report_contention_step(c record, from_time timestamptz, to_time timestamptz,
+-- What explains it, and what to do: the first that the figures speak for.  longest: of
+-- the like of it, for waits may have ended behind others than they began.
+CREATE FUNCTION lifeguard.report_contention_step(c record, longest interval, from_time timestamptz, to_time timestamptz,
 	OUT step text, OUT call text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -268,16 +269,20 @@ DECLARE
 		WHERE n.nspname = names[1]::name AND r.relname = names[2]::name);
 	weak CONSTANT text[] := '{AccessShareLock,RowShareLock,RowExclusiveLock}';
 	on_rows boolean := c.locktype IN ('transactionid', 'tuple');
-	short numeric := lifeguard.report_limit(extract(epoch FROM c.max));
+	short numeric := lifeguard.report_limit(extract(epoch FROM longest));
+	longest_text text := lifeguard.report_duration(extract(epoch FROM longest));
 BEGIN
-	IF c.mode IN ('AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock') AND c.locktype = 'relation' THEN
+	IF longest IS NULL THEN
+		step := 'See who keeps others waiting: none of these waits ended in this time.';
+		call := 'SELECT * FROM lifeguard.blockers;';
+	ELSIF c.mode IN ('AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock') AND c.locktype = 'relation' THEN
 		step := format('The waiter asks for %s on the whole relation, and all who come later queue behind it (longest wait %s): give such statements a lock_timeout and try again, or let a policy cancel them (it only logs until its action is cancel).',
-			c.mode, lifeguard.report_duration(extract(epoch FROM c.max)));
+			c.mode, longest_text);
 		call := format('SELECT lifeguard.create_policy(''queued_ddl'', ''queued ddl'', ''%s'', min_blocked => 1);',
 			lifeguard.report_interval(short));
 	ELSIF c.locktype = 'relation' AND c.mode = ANY (weak) AND c.held_mode = ANY (weak) THEN
 		step := format('These modes do not conflict: they queued behind a statement that asks for a stronger lock (longest wait %s), which a policy can cancel.',
-			lifeguard.report_duration(extract(epoch FROM c.max)));
+			longest_text);
 		call := format('SELECT lifeguard.create_policy(''queued_ddl'', ''queued ddl'', ''%s'', min_blocked => 1);', lifeguard.report_interval(short));
 	ELSIF on_rows AND width >= 8192 THEN
 		step := format('Each update writes a row of %s anew while the others wait (the average row has %s, the hot ones up to %s): split it into several rows, or move the wide column into a table of its own.',
@@ -294,28 +299,28 @@ BEGIN
 		step := format('%s dead rows lie in it: find out what holds them (see idle transactions), then vacuum it.', c.n_dead_tup);
 		call := 'VACUUM (VERBOSE) ' || relation || ';';
 	ELSIF c.locktype = 'advisory' THEN
-		step := format('Sessions take turns on an advisory lock, %s each at the median: let them try for it (pg_try_advisory_lock), or hold it for a shorter time; a policy ends whoever holds it too long.',
-			lifeguard.report_duration(extract(epoch FROM c.p50)));
+		step := format('Sessions take turns on an advisory lock%s: let them try for it (pg_try_advisory_lock), or hold it for a shorter time; a policy ends whoever holds it too long.',
+			coalesce(', ' || lifeguard.report_duration(extract(epoch FROM c.p50)) || ' each at the median', ''));
 		call := lifeguard.report_replay(jsonb_build_object('target', 'blocker', 'min_duration', lifeguard.report_interval(short),
 			'min_blocked', 1, 'action', 'terminate'), from_time, to_time);
 	ELSIF c.root_application_name IS NULL AND c.root_usename IS NULL THEN
 		step := 'No blocker is known: a deadlock, or a prepared transaction; look at the single waits.';
 		call := format('SELECT * FROM lifeguard.lock_wait_history WHERE wait_start BETWEEN %s AND %s AND ended_by <> ''granted'' ORDER BY duration DESC LIMIT 20;',
 			lifeguard.report_moment(from_time), lifeguard.report_moment(to_time));
-	ELSIF extract(epoch FROM c.max) >= 4 THEN
-		step := format('Waits took up to %s, 19 of 20 up to %s: see what a policy would have saved that ends blockers %s after they last changed their state.',
-			lifeguard.report_duration(extract(epoch FROM c.max)), lifeguard.report_duration(extract(epoch FROM c.p95)),
+	ELSIF extract(epoch FROM longest) >= 4 THEN
+		step := format('Waits took up to %s%s: see what a policy would have saved that ends blockers %s after they last changed their state.',
+			longest_text, coalesce(', 19 of 20 up to ' || lifeguard.report_duration(extract(epoch FROM c.p95)), ''),
 			lifeguard.report_interval(short));
 		call := lifeguard.report_replay(jsonb_build_object('target', 'blocker', 'min_duration', lifeguard.report_interval(short),
 			'min_blocked', 1, 'action', 'terminate'), from_time, to_time);
 	ELSE
-		step := format('Only short waits (%s, the longest %s): let transactions take these locks last and commit at once after.',
-			lifeguard.report_count(c.waits, 'wait', 'waits'), lifeguard.report_duration(extract(epoch FROM c.max)));
+		step := format('Only short waits (%sthe longest %s): let transactions take these locks last and commit at once after.',
+			CASE WHEN c.waits > 0 THEN lifeguard.report_count(c.waits, 'wait', 'waits') || ', ' ELSE '' END, longest_text);
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION lifeguard.report_contention_step(record, timestamptz, timestamptz) IS
-'The next step for a row of contention(), and its call.';
+COMMENT ON FUNCTION lifeguard.report_contention_step(record, interval, timestamptz, timestamptz) IS
+'The next step for a row of contention(), given the longest wait of its kind that has ended, and its call.';
 
 CREATE FUNCTION lifeguard.report_contention(from_time timestamptz, to_time timestamptz) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -339,14 +344,15 @@ BEGIN
 		  WHERE h.wait_start >= from_time AND h.wait_start < to_time GROUP BY h.ended_by) w;
 	FOR c IN
 		SELECT t.*, sum(t.seconds_lost) OVER () AS all_lost, sum(t.seconds_estimated) OVER () AS all_estimated,
-			sum(t.waits) OVER () AS all_waits, count(*) OVER () AS all_rows
+			sum(t.waits) OVER () AS all_waits, count(*) OVER () AS all_rows,
+			max(t.max) OVER (PARTITION BY t.datname, t.relation_name, t.locktype IN ('transactionid', 'tuple')) AS kind_max
 		FROM lifeguard.contention(from_time, ends) t
 		ORDER BY t.seconds_lost DESC NULLS LAST LIMIT 10
 	LOOP
 		total := c;
 		-- what cost next to nothing needs no step, and nobody reads one twice
 		IF c.seconds_lost >= 0.01 * c.all_lost OR rows IS NULL THEN
-			next := lifeguard.report_contention_step(c, from_time, to_time);
+			next := lifeguard.report_contention_step(c, c.kind_max, from_time, to_time);
 			same := array_position(calls, next.call);
 			calls := calls || next.call;
 			IF same IS NOT NULL THEN
@@ -763,7 +769,7 @@ GRANT EXECUTE ON FUNCTION lifeguard.report_period(timestamptz, timestamptz), lif
 	lifeguard.report_section(text, text, text, text[], text[], jsonb[]), lifeguard.report_minutes(timestamptz, timestamptz),
 	lifeguard.report_recorded(timestamptz, timestamptz), lifeguard.report_replay(jsonb, timestamptz, timestamptz),
 	lifeguard.report_incident_step(lifeguard.incidents, timestamptz), lifeguard.report_incidents(timestamptz, timestamptz),
-	lifeguard.report_contention_step(record, timestamptz, timestamptz), lifeguard.report_contention(timestamptz, timestamptz),
+	lifeguard.report_contention_step(record, interval, timestamptz, timestamptz), lifeguard.report_contention(timestamptz, timestamptz),
 	lifeguard.report_idle_step(record), lifeguard.report_idle(timestamptz, timestamptz),
 	lifeguard.report_saturation(timestamptz, timestamptz), lifeguard.report_load(timestamptz, timestamptz),
 	lifeguard.report_action_step(record, timestamptz, timestamptz), lifeguard.report_actions(timestamptz, timestamptz),

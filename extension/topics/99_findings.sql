@@ -328,7 +328,7 @@ BEGIN
 	FOR c IN
 		WITH costs AS MATERIALIZED (
 			SELECT t.*, sum(t.seconds_lost) OVER kind AS all_seconds, sum(t.waits) OVER kind AS all_waits,
-				row_number() OVER (kind ORDER BY t.seconds_lost DESC) AS place
+				max(t.max) OVER kind AS kind_max, row_number() OVER (kind ORDER BY t.seconds_lost DESC) AS place
 			FROM lifeguard.contention(since) t
 			WINDOW kind AS (PARTITION BY t.datname, t.relation_name, t.locktype IN ('transactionid', 'tuple'))
 		)
@@ -337,12 +337,9 @@ BEGIN
 		ORDER BY o.all_seconds DESC LIMIT 3
 	LOOP
 		on_rows := c.locktype IN ('transactionid', 'tuple');
-		-- lengths are known of waits that are over
-		IF c.max > interval '0' THEN
-			next := lifeguard.report_contention_step(c, since, statement_timestamp());
-		ELSE
-			SELECT NULL::text AS step, 'SELECT * FROM lifeguard.blockers;'::text AS call INTO next;
-		END IF;
+		-- lengths are known of waits that are over, where they ended: behind this one or
+		-- behind whoever came after him
+		next := lifeguard.report_contention_step(c, c.kind_max, since, statement_timestamp());
 		severity := 'warning';
 		finding := CASE WHEN on_rows THEN 'hot row' ELSE 'contention' END;
 		what := format('%s cost %s of waiting in the last hour', CASE
@@ -353,7 +350,10 @@ BEGIN
 		why := concat_ws(' ', format('%s; most (%s) of %s behind %s%s.', lifeguard.report_count(c.all_waits::bigint, 'wait', 'waits'),
 				lifeguard.report_duration(c.seconds_lost), lifeguard.report_who(c.waiter_application_name, c.waiter_usename, NULL),
 				lifeguard.report_who(c.root_application_name, c.root_usename, NULL),
-				CASE WHEN c.max > interval '0' THEN ', 19 of 20 of those up to ' || lifeguard.report_duration(extract(epoch FROM c.p95)) ELSE ', which go on' END),
+				CASE
+					WHEN c.p95 IS NOT NULL THEN ', 19 of 20 of those up to ' || lifeguard.report_duration(extract(epoch FROM c.p95))
+					WHEN c.kind_max IS NOT NULL THEN ', the longest of all that are over ' || lifeguard.report_duration(extract(epoch FROM c.kind_max))
+					ELSE ', which go on' END),
 			CASE WHEN on_rows AND c.top_rows[1] IS NOT NULL THEN format('Most waited for: row %s.', c.top_rows[1]) END,
 			CASE WHEN on_rows AND (c.avg_row_width IS NOT NULL OR c.hot_row_width IS NOT NULL) THEN format('A row has %s on average%s.',
 				coalesce(lifeguard.report_bytes(c.avg_row_width), 'an unknown size'), coalesce(', the hot ones up to ' || lifeguard.report_bytes(c.hot_row_width), '')) END,

@@ -185,7 +185,9 @@ lg_run_pass($boss);
 is(outcomes('on primaries', $s{'on primaries'}) . ', ' . outcomes('on both', $s{both}), 'terminated in N ms, terminated in N ms', 'in force');
 is(outcomes($_, $s{$_}) . ', ' . $s{$_}->query('SELECT 1'), 'none, 1', "not in force: $_") foreach 'disabled', 'scheduled', 'excepted', 'on standbys';
 is($boss->query(<<"END"), <<'END' =~ s/\n$//r, 'policy_status says why not');
-SELECT name, in_force, why_not, paused_until IS NULL, extract(hour FROM next_in_force AT TIME ZONE 'UTC') = CASE name WHEN 'scheduled' THEN $far_hour WHEN 'excepted' THEN ($next_hour + 1) % 24 ELSE $hour END,
+SELECT name, in_force, why_not, paused_until IS NULL,
+	extract(hour FROM next_in_force AT TIME ZONE 'UTC') IN (CASE name WHEN 'scheduled' THEN $far_hour WHEN 'excepted' THEN ($next_hour + 1) % 24 ELSE $hour END,
+		CASE name WHEN 'on standbys' THEN $next_hour END),
 	published_at BETWEEN now() - interval '5 min' AND now()
 FROM lifeguard.policy_status WHERE name IN ('disabled', 'scheduled', 'excepted', 'on standbys') ORDER BY 1
 END
@@ -213,12 +215,10 @@ is(run_rows($boss, "run_policy('scheduled', rehearse => true)"), "$pid|t|rehears
 is(run_rows($boss, "run_policy('scheduled', NULL)"), "$pid|t|rehearsed|idle in transaction for N", 'run_policy: NULL rehearses');
 is(lg_ledger($boss, 'scheduled', $pid, 'repeats') . $s{scheduled}->query('SELECT 1'), '21', 'run_policy: which touches nobody');
 lg_grown_old($boss);
-lg_configure($boss, 'pg_lifeguard.enforce' => 'off');
-$boss->poll("SELECT setting = 'off' FROM pg_settings WHERE name = 'pg_lifeguard.enforce'");
+lg_put_in_force($boss, 'pg_lifeguard.enforce' => 'off') or die;
 is(run_rows($boss, "run_policy('scheduled')"), "$pid|t|rehearsed|idle in transaction for N", 'run_policy: enforce = off');
 is($boss->query("SELECT in_force, why_not FROM lifeguard.policy_status WHERE name = 'cooling'"), 'f|pg_lifeguard.enforce is off: it only rehearses', 'enforce = off: policy_status');
-lg_configure($boss, 'pg_lifeguard.enforce' => 'on');
-$boss->poll("SELECT setting = 'on' FROM pg_settings WHERE name = 'pg_lifeguard.enforce'");
+lg_put_in_force($boss, 'pg_lifeguard.enforce' => 'on') or die;
 is(run_rows($boss, "run_policy('scheduled')"), "$pid|t|terminated in N ms|idle in transaction for N", 'run_policy: whatever the schedule');
 ok(gone($s{scheduled}, 10), 'run_policy: it is gone');
 $pid = $s{disabled}->pid;
@@ -315,7 +315,10 @@ waits_for_slots(1);
 
 # ------------------------------------------ the limit over all, and its exceptions
 lg_drop($boss);
-lg_configure($boss, 'pg_lifeguard.max_actions_per_minute' => $boss->query("SELECT count(*) FROM lifeguard.ledger WHERE outcome ~ '^(term|canc)' AND target = 'idle in transaction' AND recorded_on = 'primary' AND at > now() - interval '1 min'") + 2);
+lg_configure($boss, 'pg_lifeguard.max_actions_per_minute' => 2);
+$boss->close;
+$node->restart;    # so that none counts that was before
+$boss = LgSession->new($node);
 lg_define($boss, many => {}, pool2 => { target => 'idle', connections_above => 0.1 }, stampede => { target => 'active', action => 'cancel', victim_order => 'all but oldest' });
 %s = map { ("many$_" => client('many', done => 'BEGIN'), "pool$_" => client('pool2'), "stampede$_" => client('stampede', doing => 'SELECT pg_sleep(60)')) } 1 .. 3;
 $boss->poll("SELECT count(*) = 3 FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
@@ -334,7 +337,7 @@ ok(lg_passes($boss, 2), 'the collector makes passes');
 my $victim = client('soon', done => 'BEGIN');
 my $began = time;
 $boss->query("SELECT lifeguard.create_policy('soon', 'idle in transaction', '100 ms', applications => '{soon}', action => 'terminate')");
-my $answer = $victim->answer(10);
+my $answer = $victim->answer;
 is($answer && $answer->{error}{sqlstate}, '57P01', 'a new policy acts without being asked');
 diag sprintf 'a new policy acted after %.0f ms', 1000 * (time - $began);
 
@@ -344,7 +347,7 @@ lg_drop($boss);
 $victim = client('calm', done => 'BEGIN');
 $began = time;
 lg_define($boss, calm => { min_duration => '10 ms' });
-$answer = $victim->answer(15);
+$answer = $victim->answer(45);
 is($answer && $answer->{error}{sqlstate}, '57P01', 'and does not wait for sample_interval');
 diag sprintf 'it acted after %.0f ms', 1000 * (time - $began);
 
@@ -355,7 +358,7 @@ my @crew = map { client('wake') } 1 .. 9;
 $boss->poll("SELECT count(*) = 9 FROM pg_stat_activity WHERE application_name = 'wake' AND state = 'idle'");
 $began = time;
 push @crew, client('wake');
-$answer = $crew[0]->answer(15);
+$answer = $crew[0]->answer(45);
 is($answer && $answer->{error}{sqlstate}, '57P01', 'a session that authenticates above the mark wakes the collector');
 diag sprintf 'the collector acted after %.0f ms', 1000 * (time - $began);
 $boss->query('SELECT lifeguard.run_pass()') foreach 1 .. 2;

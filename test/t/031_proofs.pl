@@ -7,28 +7,13 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use IPC::Run;
 use LgTest;
+use LgUnit;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-sub config
-{
-	my $output = '';
-	IPC::Run::run([ $ENV{PG_CONFIG} // 'pg_config', "--$_[0]" ], '>', \$output) or return;
-	return split ' ', $output;
-}
-
-my ($include) = config('includedir-server');
-plan skip_all => "needs the server's headers" unless $include && -e "$include/postgres.h";
-# -iquote: a header of ours must not stand in for the compiler's <limits.h>
-my $library = PostgreSQL::Test::Utils::tempdir . '/act_probe.so';
-my $output = '';
-my @command = (config('cc'), qw(-g -O1 -Wall -fPIC -shared), '-Wl,-Bsymbolic', '-DLG_VERSION="x"', config('cppflags'), '-iquote', 'src',
-	"-I$include", 'test/unit/act_probe.c', (grep { !/pg_lifeguard\.c/ } glob('src/*.c')), '-o', $library);
-my $built = eval { IPC::Run::run(\@command, '>&', \$output) };
-plan skip_all => 'needs a C compiler' if !defined $built;
-ok($built, 'it compiles') or die $output;
+my ($library, $lacking) = build_probe('act_probe');
+plan skip_all => $lacking unless $library;
 
 my $node = lg_server('proofs', conf => <<'END');
 max_prepared_transactions = 2
@@ -36,8 +21,7 @@ pg_lifeguard.sample_interval = 0
 pg_lifeguard.max_ledger = 16
 END
 my $eye = LgSession->new($node);
-my %functions = (
-	'probe_attach(int8)' => 'bool',
+load_probe($eye, $library,
 	'probe_draw()' => 'void',
 	'probe_still_blocks(int)' => 'bool',
 	'probe_signal(int, timestamptz)' => 'text',
@@ -48,12 +32,6 @@ my %functions = (
 	'probe_next(int8)' => 'text',
 	'probe_mark(int8, int, bool)' => 'void',
 	'probe_lost()' => 'int8');
-foreach my $function (sort keys %functions)
-{
-	my ($name) = $function =~ /^(\w+)/;
-	$eye->query("CREATE FUNCTION $function RETURNS $functions{$function} AS '$library', '$name' LANGUAGE C STRICT");
-}
-is($eye->query('SELECT probe_attach(shared_memory) FROM lifeguard.status'), 't', 'attached');
 $eye->query('CREATE TABLE till (id int); INSERT INTO till VALUES (1), (2)');
 
 # --- does it still block?

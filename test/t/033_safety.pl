@@ -126,8 +126,7 @@ drop('sweep');
 
 # --- protected roles, by membership, and applications
 policy('sweep');
-lg_configure($boss, 'pg_lifeguard.protected_roles' => 'vip');
-ok($boss->poll("SELECT setting = 'vip' FROM pg_settings WHERE name = 'pg_lifeguard.protected_roles'"), 'reloaded');
+ok(lg_put_in_force($boss, 'pg_lifeguard.protected_roles' => 'vip'), 'reloaded');
 my $apprentice = idler('apprentice');
 ok(comes_out($apprentice, 'sweep', 'spared: protected role'), 'a member is protected');
 $clerk = idler('clerk');
@@ -141,8 +140,7 @@ my $dump = idler('clerk', application_name => 'pg_dump');
 is_spared($dump, 'sweep', 'spared: protected application');
 $dump->close;
 $boss->query("ALTER SYSTEM SET pg_lifeguard.protected_applications = 'clerk/nightly', 'weekly'");
-$boss->query('SELECT pg_reload_conf()');
-$boss->poll("SELECT setting LIKE '%nightly%' FROM pg_settings WHERE name = 'pg_lifeguard.protected_applications'");
+lg_put_in_force($boss) or die;
 my $nightly = idler('clerk', application_name => 'nightly');
 my $false_nightly = idler('apprentice', application_name => 'nightly');
 my $nearly = idler('clerk', application_name => 'nightly2');
@@ -167,9 +165,9 @@ $super->close;
 drop('self');
 
 # --- a backup: the session knows, nobody else
-policy('idlers', target => 'idle', roles => '{clerk}');
 $clerk = LgSession->new($node, user => 'clerk');
 $clerk->query("SELECT pg_backup_start('monday', true) IS NOT NULL");
+policy('idlers', target => 'idle', roles => '{clerk}');
 is_spared($clerk, 'idlers', 'spared: it runs a backup');
 $clerk->query('SELECT lsn IS NOT NULL FROM pg_backup_stop(false)');
 is_ended($clerk, 'idlers');
@@ -207,7 +205,7 @@ while (!$met && $tries++ < 20)
 {
 	my $session = LgSession->new($node, user => 'clerk');
 	$session->query("BEGIN; INSERT INTO till VALUES (200 + $tries)");
-	usleep(240_000);
+	usleep(1000 * (240, 200, 160)[ $tries % 3 ]);    # of a slow machine some are late
 	$session->send('COMMIT');
 	$boss->poll("SELECT count(*) = 1 FROM lifeguard.ledger WHERE pid = ${\$session->pid} AND outcome <> 'signalled'") or last;
 	my ($outcome, $signal) = split /\|/, $boss->query("SELECT outcome, signal FROM lifeguard.ledger WHERE pid = ${\$session->pid}");
@@ -286,10 +284,10 @@ $waiter->query('ROLLBACK');
 my $leader = LgSession->new($node, user => 'clerk');
 $leader->query('SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 2');
 my $workers = "FROM pg_stat_activity WHERE leader_pid = ${\$leader->pid}";
-policy('long', target => 'active', roles => '{clerk}', min_duration => '600 ms');
 $leader->send('SELECT count(*) FROM wide WHERE parallel_nap()');
 ok($boss->poll("SELECT count(*) = 2 $workers"), 'two workers');
 my $worker_pids = $boss->query("SELECT array_agg(pid) $workers");
+policy('long', target => 'active', roles => '{clerk}', min_duration => '600 ms');
 is_ended($leader, 'long');
 ok($boss->poll("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ANY ('$worker_pids')"), 'its workers ended with it');
 is($boss->query("SELECT count(*) FROM lifeguard.ledger WHERE pid = ANY ('$worker_pids')"), '0', 'nobody acted on a worker');

@@ -32,7 +32,8 @@ CREATE TABLE queue (id int);
 CREATE TABLE keys (id int PRIMARY KEY);
 GRANT ALL ON ALL TABLES IN SCHEMA public TO guest
 END
-my $told = 0.15;    # s a client needs to hear of what has happened, on a busy machine
+my $on;             # when the waits under way were going on, for sure
+my $by_hand;        # passes are made only when asked for
 my %expected;       # by PID of the waiter: how many episodes
 
 sub client
@@ -48,6 +49,7 @@ sub waits_for
 	$session->{sent} = time;
 	$session->send($sql);
 	lg_waits($boss, $session) or die "it does not wait: $sql\n";
+	$on = $session->{seen} = time;
 	$expected{ $session->pid }++;
 	return $session;
 }
@@ -60,12 +62,14 @@ sub holds
 	return $session;
 }
 
-# The wait is over when this returns; how long it took by the client's clock, and its error.
+# The wait is over when this returns; how long it took by our clock at most, and at
+# least: since it was seen until it was going on for sure, unless that is given.
 sub is_over
 {
-	my ($session, $sqlstate, $name) = @_;
+	my ($session, $sqlstate, $name, $least) = @_;
 	my $answer = $session->answer or die "$name: it waits on\n";
 	$session->{took} = time - $session->{sent};
+	$session->{least} = $least // $on - $session->{seen};
 	is($answer->{error} ? $answer->{error}{sqlstate} // 'closed' : '', $sqlstate, "$name: the wait is over");
 	return;
 }
@@ -80,20 +84,28 @@ sub episode
 	return $boss->query("SELECT $columns FROM lifeguard.lock_wait_history WHERE waiter_pid = $pid ORDER BY wait_start DESC LIMIT 1");
 }
 
-# Its length is what the client has seen, within its precision.
+# Its length is what we have seen, within its precision; passes come each 100 ms,
+# later on a busy machine.
 sub length_is_right
 {
 	my ($session, $name) = @_;
 	my ($length, $precision) = split /\|/, episode($session,
 		'extract(epoch FROM duration), extract(epoch FROM "precision")');
-	ok($length - $precision <= $session->{took} && $length + $precision >= $session->{took} - $told
-		  && $precision <= 0.2,
+	ok($length - $precision <= $session->{took} && $length + $precision >= $session->{least} && $precision <= 0.5,
 		"$name: its length is right")
-	  or diag "recorded $length within $precision, for the client $session->{took}";
+	  or diag "recorded $length within $precision, by our clock $session->{least} to $session->{took}";
 	return $precision;
 }
 
-sub lasts { usleep(1e6 * $_[0]); return; }
+# So long, and for as long as passes take to see it.
+sub lasts
+{
+	my ($seconds) = @_;
+	usleep(1e6 * $seconds);
+	lg_passes($boss, 2) or die unless $by_hand;
+	$on = time;
+	return;
+}
 
 # ------------------------------------------------ a queue for a row, and its root
 my $root = holds('till keeper', 'UPDATE till SET paid = 1 WHERE id = 1 /* the first */');
@@ -112,7 +124,7 @@ foreach (@w)
 	is(episode($_, q(relation_name, page, tuple, relation = 'till'::regclass)), 'public.till|0|1|t', 'which row');
 	length_is_right($_, 'in the queue for a row');
 }
-is(episode($w[0], 'wait_start BETWEEN to_timestamp(' . ($w[0]{sent} - 0.01) . ') AND to_timestamp(' . ($w[0]{sent} + $told) . ')'), 't', 'its start is exact');
+is(episode($w[0], 'wait_start BETWEEN to_timestamp(' . ($w[0]{sent} - 0.01) . ') AND to_timestamp(' . ($w[0]{seen} + 0.01) . ')'), 't', 'its start is exact');
 is(episode($w[0], 'estimated, recorded_on'), '00:00:00|primary', 'nothing of a long wait is estimated');
 
 # ------------------------------------------------------- a waiter becomes the root
@@ -138,6 +150,7 @@ my $waiter = waits_for(client('patient'), 'SELECT count(*) FROM till');
 lasts(0.3);
 $root->send('SELECT pg_sleep(0.5) /* second */');
 $root->answer;
+lasts(0);
 $root->query('COMMIT');
 is_over($waiter, '', 'behind a busy root');
 is(episode($waiter, 'root_state, root_query, root_at_end_pid, mode, held_mode, relation_name, page, max_queue'),
@@ -186,17 +199,26 @@ sub ends
 
 	$session->query($how{first}) if $how{first};
 	waits_for($session, 'SELECT FROM queue');
-	lasts(0.25);
-	$how{then}->($session) if $how{then};
-	is_over($session, $sqlstate, $name);
+	my $least;
+	if ($how{timeout})
+	{
+		# counted from when the statement began, or later
+		$least = $how{timeout} - ($session->{seen} - $session->{sent});
+	}
+	else
+	{
+		lasts(0.25);
+		$how{then}->($session) if $how{then};
+	}
+	is_over($session, $sqlstate, $name, $least);
 	is(episode($session, 'ended_by, extract(epoch FROM "precision") = 0, root_pid'), "$ended_by|t|" . $root->pid, "$name: so it is told");
 	length_is_right($session, $name);
 	return $session;
 }
 
 my $act = sub { my ($call) = @_; sub { $boss->query("SELECT $call(" . $_[0]->pid . ')') } };
-ends('lock timeout', 'lock timeout', '55P03', first => q(SET lock_timeout = '400ms'));
-ends('statement timeout', 'cancelled', '57014', first => q(SET statement_timeout = '400ms'));
+ends('lock timeout', 'lock timeout', '55P03', first => q(SET lock_timeout = '400ms'), timeout => 0.4);
+ends('statement timeout', 'cancelled', '57014', first => q(SET statement_timeout = '400ms'), timeout => 0.4);
 my $twice = ends('by the user', 'cancelled', '57014', then => $act->('pg_cancel_backend'));
 ends('terminated', 'gone', '57P01', then => $act->('pg_terminate_backend'));
 ends('cancelled by hand', 'by hand', '57014', then => sub { $boss->query('SELECT lifeguard.cancel_session(' . $_[0]->pid . ", 'test')") });
@@ -204,8 +226,8 @@ ends('terminated by hand', 'by hand', '57P01', then => sub { $boss->query('SELEC
 lg_define($boss,
 	impatient => { target => 'waiter', min_duration => '300 ms', action => 'cancel', include_superusers => 't' },
 	angry => { target => 'waiter', min_duration => '300 ms', action => 'terminate', include_superusers => 't' }) or die;
-ends('cancelled by a policy', 'policy', '57014', application => 'impatient');
-ends('terminated by a policy', 'policy', '57P01', application => 'angry');
+ends('cancelled by a policy', 'policy', '57014', application => 'impatient', timeout => 0.3);
+ends('terminated by a policy', 'policy', '57P01', application => 'angry', timeout => 0.3);
 lg_drop($boss);
 
 # A session whose first wait was cancelled is granted the next.
@@ -233,7 +255,7 @@ $second->query(q(SET deadlock_timeout = '500ms'; BEGIN; UPDATE till SET paid = 6
 waits_for($first, 'UPDATE till SET paid = 7 WHERE id = 6');
 lasts(0.25);
 waits_for($second, 'UPDATE till SET paid = 8 WHERE id = 5');
-is_over($second, '40P01', 'a deadlock');
+is_over($second, '40P01', 'a deadlock', 0.5);
 is_over($first, '', 'the other');
 $_->query('ROLLBACK') foreach $first, $second;
 is(episode($second, 'ended_by, root_pid, root_query, root_at_end_pid'), 'deadlock|||', 'a deadlock has no root');
@@ -252,7 +274,7 @@ is_over($logging, '', 'a logged one');
 ok(length_is_right($logging, 'a logged one') == 0, 'its end is exact');
 my ($said) = slurp_file($node->logfile, $log) =~ /process \d+ acquired AccessShareLock .* after ([0-9.]+) ms/;
 my $recorded = episode($logging, 'extract(epoch FROM duration) * 1000');
-ok(abs($recorded - $said) < 5, 'as the server has logged it') or diag "recorded $recorded, logged $said";
+ok(abs($recorded - $said) < 30, 'as the server has logged it') or diag "recorded $recorded, logged $said";
 my $pid = $logging->pid;
 is(scalar(() = slurp_file($node->logfile, $log) =~ /\[$pid\] LOG:  process $pid /g), 2, 'and the log has no more and no less lines than before');
 
@@ -263,7 +285,7 @@ my $short = client('short');
 $short->query(q(SET lock_timeout = '20ms'));
 $short->error_of('SELECT FROM queue') foreach 1 .. 5;
 my $fails = client('fails');
-$fails->query(q(SET statement_timeout = '900ms'));
+$fails->query(q(SET statement_timeout = '3s'));
 waits_for($fails, 'SELECT FROM queue; SELECT pg_sleep(10)');
 lasts(0.4);
 $root->query('COMMIT');
@@ -286,6 +308,7 @@ length_is_right($waiter, 'across two collectors');
 # ------------------------------------------------------------------------ by hand, once
 lg_configure($boss, 'pg_lifeguard.sample_interval' => 0);
 $boss->poll("SELECT collector = 'on demand' FROM lifeguard.status") or die;
+$by_hand = 1;
 $root->query('BEGIN; LOCK TABLE queue');
 lg_run_pass($boss);
 my $unseen = client('unseen');
@@ -299,8 +322,8 @@ is_over($waiter, '', 'between two passes');
 is($boss->query('SELECT count(*) FROM lifeguard.lock_wait_history WHERE waiter_pid = ' . $waiter->pid), '0', 'what has ended for no pass is not told');
 lg_run_pass($boss);
 my ($lower, $upper) = split /\|/, episode($waiter, 'extract(epoch FROM duration - "precision"), extract(epoch FROM duration + "precision")');
-ok($lower < $waiter->{took} && $upper > $waiter->{took} - $told && $upper - $lower > 0.2, 'it lies between two passes')
-  or diag "$lower .. $upper, for the client $waiter->{took}";
+ok($lower < $waiter->{took} && $upper > $waiter->{least} && $upper - $lower > 0.2, 'it lies between two passes')
+  or diag "$lower .. $upper, by our clock $waiter->{least} to $waiter->{took}";
 
 # ---------------------------------------------------------------- nothing but the truth
 lg_run_pass($boss);

@@ -14,6 +14,7 @@ use Test::More;
 use Time::HiRes qw(time usleep);
 
 my $fast = 0.1;
+my $late = 0.25;    # s that a busy machine takes to tell a client
 my $node = lg_server('night', conf => <<'END');
 max_connections = 60
 jit = off
@@ -190,7 +191,7 @@ foreach my $step (sort { $a->[0] <=> $b->[0] } @script)
 	}
 	$step->[1]->();
 }
-my $limit = time + 20;
+my $limit = time + $PostgreSQL::Test::Utils::timeout_default;
 while (@waiting && time < $limit)
 {
 	hear();
@@ -218,7 +219,7 @@ foreach my $wait (@waits)
 
 	if (!$rows)
 	{
-		fail("$name is there") if $measured > 1.2;
+		fail("$name is there") if $measured > 1.2 + $late;
 		next;
 	}
 
@@ -227,7 +228,7 @@ foreach my $wait (@waits)
 	$duration += $_->{duration}, $slack += $_->{precision} foreach @$rows;
 	$invented++ if $measured < 0.9;
 	next if $measured <= 1.2;
-	cmp_ok(abs($duration - $measured), '<', $fast + 0.05, "$name: its duration, $duration s");
+	cmp_ok(abs($duration - $measured), '<', $fast + $late, "$name: its duration, $duration s");
 	is($rows->[0]{relation}, $wait->{relation}, "$name: relation");
 	is($rows->[0]{root}, $wait->{root}, "$name: root blocker");
 	is($rows->[-1]{ended_by}, $wait->{ended_by}, "$name: end");
@@ -250,7 +251,7 @@ is($boss->query("SELECT string_agg(application_name || ' ' || ended_by, ', ' ORD
 my ($blocked) = $boss->query("SELECT blocked_seconds FROM lifeguard.idle_transaction_history WHERE application_name = 'forgotten'");
 my $hurt = 0;
 $hurt += $_->{until} - $_->{from} foreach grep { $_->{root} && $_->{root} == $forgotten->pid } @waits;
-cmp_ok(abs($blocked - $hurt), '<', 4 * ($fast + 0.05), "what the forgotten one cost: $blocked s");
+cmp_ok(abs($blocked - $hurt), '<', 4 * ($fast + $late), "what the forgotten one cost: $blocked s");
 
 # trouble: the piles are one incident, for they follow each other within 30 s
 $boss->poll("SELECT bool_and(until IS NOT NULL) FROM lifeguard.incidents") or diag 'an incident does not end';

@@ -8,28 +8,14 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use IPC::Run;
 use LgTest;
+use LgUnit;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-sub config
-{
-	my $output = '';
-	IPC::Run::run([ $ENV{PG_CONFIG} // 'pg_config', "--$_[0]" ], '>', \$output) or return;
-	return split ' ', $output;
-}
-
-my ($include) = config('includedir-server');
-plan skip_all => "needs the server's headers" unless $include && -e "$include/postgres.h";
-my $library = PostgreSQL::Test::Utils::tempdir . '/load_probe.so';
-my $output = '';
-my @command = (config('cc'), qw(-O0 -Wall -fPIC -shared), '-Wl,-Bsymbolic', '-DLG_VERSION="x"', config('cppflags'), '-iquote', 'src',
-	"-I$include", 'test/unit/load_probe.c', (grep { !/pg_lifeguard\.c/ } glob('src/*.c')), '-o', $library);
-my $built = eval { IPC::Run::run(\@command, '>&', \$output) };
-plan skip_all => 'needs a C compiler' if !defined $built;
-ok($built, 'it compiles') or die $output;
+my ($library, $lacking) = build_probe('load_probe');
+plan skip_all => $lacking unless $library;
 
 my $node = lg_server('load', init => { allows_streaming => 1 }, conf => <<'END');
 pg_lifeguard.sample_interval = 0
@@ -41,19 +27,12 @@ END
 append_to_file($node->data_dir . '/pg_hba.conf', "host all all 127.0.0.0/8 trust\n");
 $node->reload;
 my $eye = LgSession->new($node, parameters => { application_name => 'eye' });
-my %functions = (
-	'probe_attach(int8)' => 'bool',
+load_probe($eye, $library,
 	'probe_forget()' => 'void',
 	'probe_passes(int, int)' => 'void',
 	'probe_wait(text)' => 'void',
 	'probe_hold()' => 'void',
 	'probe_events(int)' => 'text');
-foreach my $function (sort keys %functions)
-{
-	my ($name) = $function =~ /^(\w+)/;
-	$eye->query("CREATE FUNCTION $function RETURNS $functions{$function} AS '$library', '$name' LANGUAGE C STRICT");
-}
-is($eye->query('SELECT probe_attach(shared_memory) FROM lifeguard.status'), 't', 'attached');
 $eye->query('CREATE TABLE till (id int PRIMARY KEY, n int); INSERT INTO till VALUES (1, 1); CREATE TABLE basket (id int)');
 $eye->query('CREATE ROLE clerk LOGIN; CREATE ROLE stranger LOGIN');
 my $cores = $eye->query('SELECT lifeguard.cores()');

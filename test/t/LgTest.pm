@@ -9,10 +9,12 @@ use Exporter 'import';
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 use LgSession;
 
-our @EXPORT = qw(lg_server lg_configure lg_await_standby lg_passes lg_status lg_collector_again
+our @EXPORT = qw(lg_server lg_configure lg_put_in_force lg_await_standby lg_passes lg_status
+  lg_collector_again lg_freeze_collector
   lg_view_errors lg_negative_ages lg_log_complaints lg_has_library);
 
 # A started server with the extension in its database postgres.
@@ -50,6 +52,21 @@ sub lg_configure
 	}
 	$session->query('SELECT pg_reload_conf()');
 	return;
+}
+
+# Likewise, and wait until the collector and this session have them, as has every
+# process that starts from now on.  Of all its settings the collector tells but few,
+# so one of these changes, too: fast_interval, by a millisecond.
+sub lg_put_in_force
+{
+	my ($session, @settings) = @_;
+	my $mark = lg_status($session, '1000 * extract(epoch FROM fast_interval)') ^ 1;
+
+	lg_configure($session, @settings, 'pg_lifeguard.fast_interval' => "${mark}ms");
+	return $session->poll(<<"END");
+SELECT s.fast_interval = '$mark ms' AND g.setting = '$mark'
+FROM lifeguard.status s, pg_settings g WHERE g.name = 'pg_lifeguard.fast_interval'
+END
 }
 
 # From now on a commit waits for a standby that never comes, until
@@ -96,6 +113,24 @@ sub lg_collector_again
 	my ($session, $old) = @_;
 	return $session->poll(
 		"SELECT collector_pid <> $old AND last_pass >= collector_since FROM lifeguard.status");
+}
+
+# Stop the collector between two passes: within one it has what passes of others,
+# and readers, would wait for.  Returns its PID, for kill CONT.
+sub lg_freeze_collector
+{
+	my ($session) = @_;
+
+	for (1 .. 1000)
+	{
+		my $pid = lg_status($session, 'collector_pid');
+		kill STOP => $pid;
+		usleep(1000) until `ps -o stat= -p $pid` !~ /^[RSD]/;
+		return $pid if $session->query("SELECT wait_event_type FROM pg_stat_activity WHERE pid = $pid") eq 'Extension';
+		kill CONT => $pid;
+		usleep(1000);
+	}
+	die "the collector cannot be stopped between two passes\n";
 }
 
 # Read every column of every view: what went wrong, a line each; '' is well.

@@ -1,4 +1,5 @@
-# LgUnit.pm: what the tests share that compile a program and run it.
+# LgUnit.pm: what the tests share that compile a program and run it, or a library
+# that the server under test loads.
 
 package LgUnit;
 
@@ -10,7 +11,7 @@ use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(run_quietly build_program);
+our @EXPORT = qw(run_quietly build_program build_probe load_probe);
 
 # The status of a command, and all that it wrote.
 sub run_quietly
@@ -64,6 +65,40 @@ sub build_program
 		config('cppflags'), '-iquote', 'src', "-I$include", @sources, '-lm', '-o', $program);
 	is($status, 0, 'it compiles');
 	is($output, '', 'without a warning');
+	return;
+}
+
+# Compile a source of test/unit with all of pg_lifeguard but its _PG_init() as a
+# library; returns its path, or nothing and why it cannot be compiled here.
+sub build_probe
+{
+	my ($name) = @_;
+	my ($include) = config('includedir-server');
+	return (undef, "needs the server's headers") unless $include && -e "$include/postgres.h";
+
+	# -iquote: a header of ours must not stand in for the compiler's <limits.h>
+	my $library = PostgreSQL::Test::Utils::tempdir . "/$name.so";
+	my ($status, $output) = run_quietly(
+		config('cc'), qw(-g -O1 -Wall -fPIC -shared), '-Wl,-Bsymbolic', '-DLG_VERSION="x"', config('cppflags'),
+		'-iquote', 'src', "-I$include", "test/unit/$name.c", (grep { !/pg_lifeguard\.c/ } glob('src/*.c')), '-o', $library);
+	return (undef, 'needs a C compiler') if $status == -1;
+	is($status, 0, 'it compiles') or die $output;
+	return $library;
+}
+
+# Create the functions of such a library, "name(arguments)" => result type, and
+# attach it to the shared memory of the preloaded one, by its probe_attach().
+sub load_probe
+{
+	my ($session, $library, %functions) = @_;
+	%functions = ('probe_attach(int8)' => 'bool', %functions);
+
+	foreach my $function (sort keys %functions)
+	{
+		my ($name) = $function =~ /^(\w+)/;
+		$session->query("CREATE FUNCTION $function RETURNS $functions{$function} AS '$library', '$name' LANGUAGE C STRICT");
+	}
+	is($session->query('SELECT probe_attach(shared_memory) FROM lifeguard.status'), 't', 'attached');
 	return;
 }
 
