@@ -17,16 +17,11 @@
  *			and at the end, for each still outside, "TIME outside - MS".  TIME is when
  *			it was over, READY when the session was there; MS how long the visitor had
  *			wanted to come in by then, or until READY.
- *		crowd knock COUNT SECONDS SOCKET USER DATABASE
- *			COUNT processes that do nothing but try, on raw sockets, as fast as they
- *			are turned away.  Prints "ATTEMPTS REFUSED OTHERS SECONDS": REFUSED were
- *			answered with SQLSTATE 53300.
  *
  * Times are seconds since 1970 by this machine's clock, which is the server's too.
  * Visitors are threads with libpq, so that hundreds of them cost little.
  *-------------------------------------------------------------------------
  */
-#include <arpa/inet.h>
 #include <libpq-fe.h>
 #include <poll.h>
 #include <pthread.h>
@@ -35,9 +30,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -280,151 +272,6 @@ park(void)
 	}
 }
 
-/* ------------------------------------------------------------------------
- * As fast as sockets are
- * ------------------------------------------------------------------------
- */
-
-typedef struct Knocks
-{
-	long attempts;
-	long refused;
-	long others;
-} Knocks;
-
-/* A startup packet of protocol 3.0; returns its length. */
-static size_t
-make_packet(char *packet, size_t size, const char *user, const char *database)
-{
-	const char *words[] = {"user", user, "database", database, "application_name", "knock"};
-	size_t length = 8;
-	uint32_t number;
-
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-	{
-		if (length + strlen(words[i]) + 2 > size)
-			fail("startup packet too long", words[i]);
-		strcpy(packet + length, words[i]);
-		length += strlen(words[i]) + 1;
-	}
-	packet[length++] = '\0';
-	number = htonl((uint32_t) length);
-	memcpy(packet, &number, 4);
-	number = htonl(196608);
-	memcpy(packet + 4, &number, 4);
-	return length;
-}
-
-/* What an answer has come to so far. */
-typedef enum Answer
-{
-	GOES_ON,
-	REFUSED, /* an error with SQLSTATE 53300 */
-	OTHER	 /* another error, or a session */
-} Answer;
-
-static Answer
-read_error(const char *fields, const char *end)
-{
-	for (; fields < end && *fields != '\0'; fields += strlen(fields) + 1)
-	{
-		if (*fields == 'C')
-			return strcmp(fields + 1, "53300") == 0 ? REFUSED : OTHER;
-	}
-	return OTHER;
-}
-
-/* Message by message: before its error a backend may have let the client in. */
-static Answer
-read_answer(const char *answer, size_t length)
-{
-	size_t at = 0;
-
-	while (at + 5 <= length)
-	{
-		uint32_t size;
-
-		memcpy(&size, answer + at + 1, 4);
-		size = ntohl(size);
-		if (answer[at] == 'Z')
-			return OTHER;
-		if (at + 1 + size > length)
-			break;
-		if (answer[at] == 'E')
-			return read_error(answer + at + 5, answer + at + 1 + size);
-		at += 1 + size;
-	}
-	return GOES_ON;
-}
-
-static void
-knock_once(const struct sockaddr_un *address, const char *packet, size_t size, Knocks *knocks)
-{
-	char answer[4096];
-	size_t length = 0;
-	ssize_t got;
-	Answer said = GOES_ON;
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-	if (fd < 0)
-		fail("no socket", "socket()");
-	if (connect(fd, (const struct sockaddr *) address, sizeof(*address)) != 0)
-		fail("could not connect", address->sun_path);
-	knocks->attempts++;
-	if (send(fd, packet, size, MSG_NOSIGNAL) == (ssize_t) size)
-	{
-		while (said == GOES_ON && length < sizeof(answer) &&
-			   (got = recv(fd, answer + length, sizeof(answer) - length, 0)) > 0)
-		{
-			length += (size_t) got;
-			said = read_answer(answer, length);
-		}
-	}
-	if (said == REFUSED)
-		knocks->refused++;
-	else
-		knocks->others++;
-	close(fd);
-}
-
-static void
-knock(double seconds, const char *path, const char *user, const char *database)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	char packet[1024];
-	size_t size = make_packet(packet, sizeof(packet), user, database);
-	int ends[2];
-	Knocks knocks = {0};
-	Knocks sum = {0};
-
-	if (strlen(path) >= sizeof(address.sun_path) || pipe(ends) != 0)
-		fail("cannot knock at", path);
-	strcpy(address.sun_path, path);
-	start = now();
-	for (int i = 0; i < count; i++)
-	{
-		if (fork() != 0)
-			continue;
-		while (now() < start + seconds)
-			knock_once(&address, packet, size, &knocks);
-		if (write(ends[1], &knocks, sizeof(knocks)) != sizeof(knocks))
-			_exit(1);
-		_exit(0);
-	}
-	close(ends[1]);
-	for (int i = 0; i < count; i++)
-	{
-		if (read(ends[0], &knocks, sizeof(knocks)) != sizeof(knocks))
-			fail("a process that knocks", "has failed");
-		sum.attempts += knocks.attempts;
-		sum.refused += knocks.refused;
-		sum.others += knocks.others;
-	}
-	printf("%ld %ld %ld %.3f\n", sum.attempts, sum.refused, sum.others, now() - start);
-	while (wait(NULL) > 0)
-		;
-}
-
 int
 main(int argc, char **argv)
 {
@@ -439,13 +286,10 @@ main(int argc, char **argv)
 		hold = atof(argv[4]);
 		run_visitors(atof(argv[5]));
 	}
-	else if (count > 0 && argc == 7 && strcmp(argv[1], "knock") == 0)
-		knock(atof(argv[3]), argv[4], argv[5], argv[6]);
 	else
 	{
 		fprintf(stderr, "usage: crowd park COUNT CONNINFO\n"
-						"       crowd visit COUNT CYCLE_MS HOLD_MS SECONDS CONNINFO\n"
-						"       crowd knock COUNT SECONDS SOCKET USER DATABASE\n");
+						"       crowd visit COUNT CYCLE_MS HOLD_MS SECONDS CONNINFO\n");
 		return 2;
 	}
 	return 0;

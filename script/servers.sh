@@ -55,11 +55,13 @@ lg_chroot_packages() {
 	echo gcc libc6-dev make libkrb5-dev perl libipc-run-perl faketime ca-certificates
 }
 
-# What the tests of clients use; a leg does without what cannot be had.  Nothing
+# What tests use beside the server; a leg does without what cannot be had.  Nothing
 # starts in a chroot and nobody else uses its nodejs, so these are installed and
 # not unpacked as the machine's are.
 lg_chroot_clients() {
 	echo pgbouncer node-pg
+	# there are none for 19 yet
+	[ "$1" = 19 ] || echo "postgresql-$1-cron postgresql-$1-pg-wait-sampling"
 }
 
 # lg_make_chroot VERSION LOG: make sure that chroot-VERSION is complete.  When it
@@ -89,7 +91,8 @@ lg_make_chroot() {
 # cannot be had, LOG.why says why in one line.
 lg_add_clients() {
 	local version=$1 log=$2 dir=$lg_cache/chroot-$1 package why=
-	for package in $(lg_chroot_clients); do
+	lg_lend_clients "$dir"
+	for package in $(lg_chroot_clients "$version"); do
 		# shellcheck disable=SC2016	# dpkg-query's own variable
 		[ "$(chroot "$dir" dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" != installed ] ||
 			continue
@@ -100,6 +103,19 @@ lg_add_clients() {
 	[ -n "$why" ] || return 0
 	echo "$why" >"$log.why"
 	return 1
+}
+
+# The machine's exporter and promtool, where it has them unpacked: what they make of
+# our queries and rules is then the same on all servers.  Links cost neither time nor
+# room, and nobody writes to these files.
+lg_lend_clients() {
+	local name from
+	for name in prometheus-postgres-exporter promtool; do
+		from=$lg_cache/clients/usr/bin/$name
+		[ -e "$from" ] || continue
+		ln -f "$from" "$1/usr/local/bin/" 2>/dev/null ||
+			cp --remove-destination "$from" "$1/usr/local/bin/" || true
+	done
 }
 
 lg_apt_error() {

@@ -51,7 +51,7 @@ flood() {
 	if [ "$2" = slots ]; then hold $max -s "SELECT 1"; else hold $((max - spare)) -s "SELECT 1"; fi
 	[ -z "$collector" ] || from=$(cpu_of "$collector")
 	reaped=$(reaped_by "$postmaster")
-	read -r attempts refused others took < <(lg_as_user "$work/crowd" knock 8 "$flood_seconds" "$cluster/.s.PGSQL.5432" \
+	read -r attempts refused others took < <(lg_as_user "$work/knock" 8 "$flood_seconds" 0 "$cluster/.s.PGSQL.5432" \
 		knocker postgres) || give_up "nobody knocks"
 	cost=$(awk -v a="$reaped" -v b="$(reaped_by "$postmaster")" -v n="$attempts" 'BEGIN { print (b - a) / n }')
 	rate=$(awk -v n="$attempts" -v s="$took" 'BEGIN { print n / s }')

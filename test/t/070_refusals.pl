@@ -370,27 +370,9 @@ is($eye->error_of("DO \$\$ BEGIN RAISE 'too many connections for role' USING ERR
 is($eye->query('SELECT refusals FROM lifeguard.connections'), '5', 'they do not count');
 $held->close;
 
-# --- memory
+# --- and the collector goes on
 lg_configure($eye, 'pg_lifeguard.sample_interval' => '1s');
 ok(lg_passes($eye, 2), 'passes again');
-my $anonymous = sub {
-	my ($kb) = slurp_file('/proc/' . lg_status($eye, 'collector_pid') . '/status') =~ /^RssAnon:\s+(\d+)/m;
-	return $kb;
-};
-SKIP:
-{
-	skip 'no /proc here', 2 unless -e '/proc/self/status';
-	my @crowd = (crowd($on, $on->{new} ? 16 : 17, 'clerk'), $on->{new} ? crowd($on, 1, 'vip') : (), crowd($on, 2));
-	my $attempts = $ENV{LG_LONG} ? 20_000 : 1_000;
-
-	knock($on, 600, user => 'clerk', application_name => 'warming');
-	my $small = $anonymous->();
-	my $heard = knock($on, $attempts, user => 'clerk', application_name => 'memory');
-	is($heard, $attempts, "$attempts more");
-	my $large = $anonymous->();
-	cmp_ok($large - $small, '<', 512, 'the collector has not grown') or diag "$small kB, $large kB";
-	$_->close foreach @crowd;
-}
 is(lg_status($eye, 'collector_starts, records_lost'), '1|0', 'one collector, and nothing lost');
 is(lg_view_errors($eye), '', 'every view answers');
 
