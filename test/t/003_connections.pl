@@ -129,13 +129,13 @@ $session->query("CREATE ROLE stranger LOGIN PASSWORD 'unknown'; SELECT pg_reload
 ok($session->poll("SELECT count(*) > 0 FROM pg_hba_file_rules WHERE user_name = '{stranger}' AND pg_conf_load_time() > '$before'"),
 	'a role that must show a password');
 my $stranger;
-for (1 .. 100)    # until the postmaster has heard of it
+my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+do    # until the postmaster has heard of it
 {
+	$stranger->close if $stranger;
 	$stranger = LgSession->new($node, user => 'stranger', begin_only => 1);
 	$stranger->answer;
-	last unless $stranger->pid;
-	$stranger->close;
-}
+} while ($stranger->pid && time < $deadline);
 ok($session->poll('SELECT used, other FROM lifeguard.connections', '8|1'),
 	'a session that has not finished logging in is used and other');
 is(lg_view_errors($session), '', 'every view answers meanwhile');

@@ -7,6 +7,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 
 use File::Basename;
+use LgClock;
 use LgTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -16,8 +17,8 @@ my $node = lg_server('frozen');
 my $session = LgSession->new($node);
 ok(lg_passes($session, 2), 'it runs');
 is(lg_status($session, 'late_passes, ages_count_from'), '0|', 'nothing was late so far');
-my ($pid, $missed, $last) = split /\|/, lg_status($session, 'collector_pid, missed_passes, last_pass');
-kill STOP => $pid;
+my $missed = lg_status($session, 'missed_passes');
+my $pid = lg_freeze_collector($session);
 ok($session->poll("SELECT clock_timestamp() - last_pass > '7 s' FROM lifeguard.status"), 'stopped for 7 s');
 is(lg_status($session, 'collector, message'),
 	'stalled|the collector has made no pass for longer than its interval allows', 'status says so');
@@ -35,7 +36,7 @@ is(lg_status($session, "ages_count_from >= '$thawed' AND ages_count_from <= last
 is(lg_status($session, 'collector_pid, collector_starts'), "$pid|1", 'it is the same collector');
 
 # --- stopped, while a session looks on its behalf
-kill STOP => $pid;
+lg_freeze_collector($session);
 ok($session->poll("SELECT clock_timestamp() - last_pass > '6.5 s' FROM lifeguard.status"), 'stopped again');
 $session->query("SET statement_timeout = '60s'; SELECT lifeguard.run_pass()");
 is(lg_status($session, 'late_passes, collector'), '2|running', 'a session can make the late pass');
@@ -50,28 +51,9 @@ is(lg_log_complaints($node), '', 'nothing bad in the log');
 # --- the wall clock jumps
 SKIP:
 {
-	my ($library) = grep { -e } glob '/usr/lib/*/faketime/libfaketime.so.1 /usr/lib/faketime/libfaketime.so.1';
-	skip 'faketime is not installed', 1 unless $library;
-
-	my $offset_file = PostgreSQL::Test::Utils::tempdir . '/offset';
-	append_to_file($offset_file, "+0\n");
+	my $clock = LgClock->new or skip 'faketime is not installed', 1;
 	my $faked = lg_server('jumps', start => 0, conf => "pg_lifeguard.sample_interval = 200ms\n");
-	{
-		local $ENV{LD_PRELOAD} = $library;
-		local $ENV{FAKETIME_TIMESTAMP_FILE} = $offset_file;
-		local $ENV{FAKETIME_NO_CACHE} = 1;
-		local $ENV{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
-		local $ENV{DONT_FAKE_MONOTONIC} = 1;
-		local $ENV{NO_FAKE_STAT} = 1;
-		$faked->start;
-	}
-
-	# Another moment for every process of that server; the file is never empty.
-	my $set_clock = sub {
-		my ($offset) = @_;
-		append_to_file("$offset_file.new", "$offset\n");
-		rename "$offset_file.new", $offset_file or die "rename: $!\n";
-	};
+	$clock->start($faked);
 
 	$session = LgSession->new($faked);
 	$session->query('CREATE EXTENSION pg_lifeguard; CREATE TABLE till (id int)');
@@ -80,12 +62,7 @@ SKIP:
 	$holder->query('BEGIN; LOCK TABLE till');
 	$waiter->send('SELECT FROM till');
 
-	# Up to 15 the postmaster first starts it from a signal handler, within a
-	# call that libfaketime leaves alone, and all below stays unfaked.  Ended
-	# once, it is started from the postmaster's main loop.
-	my $unfaked = lg_status($session, 'collector_pid');
-	$session->query("SELECT pg_terminate_backend($unfaked)");
-	ok(lg_collector_again($session, $unfaked), 'a collector under faketime');
+	ok($clock->take_collector($session), 'a collector under faketime');
 	ok(lg_passes($session, 5), 'passes');
 	ok($session->poll('SELECT waiting = 1 FROM lifeguard.status'), 'a wait to look at');
 	is(lg_status($session, 'clock_jumps, late_passes, last_clock_jump, ages_count_from'), '0|0||',
@@ -95,7 +72,7 @@ SKIP:
 	foreach my $jump (['+30', 'forward'], ['+0', 'back'], ['-3600', 'far back'], ['+86400', 'far forward'])
 	{
 		my ($offset, $way) = @$jump;
-		$set_clock->($offset);
+		$clock->set($offset);
 		$jumps++;
 		ok($session->poll("SELECT clock_jumps = $jumps FROM lifeguard.status"), "$way: one jump");
 		my $skew = $session->query('SELECT extract(epoch FROM clock_timestamp())') - time;
@@ -113,7 +90,7 @@ SKIP:
 	}
 
 	# Less than a second is the ordinary business of an NTP daemon.
-	$set_clock->('+86400.5');
+	$clock->set('+86400.5');
 	ok(lg_passes($session, 3), 'a small step');
 	is(lg_status($session, 'clock_jumps'), $jumps, 'is no jump');
 

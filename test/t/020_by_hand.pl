@@ -11,7 +11,7 @@ use lib $FindBin::RealBin;
 use LgTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(time usleep);
+use Time::HiRes qw(time);
 
 my $node = lg_server('byhand',
 	init => { allows_streaming => 1 },
@@ -142,8 +142,8 @@ foreach my $name (sort keys %states)
 		{
 			# COPY FROM STDIN holds the cancel while it reads, and drops it at the end.
 			$boss->send("SELECT lifeguard.cancel_session($pid, '$reason')");
-			$lock->poll("SELECT outcome = 'signalled' FROM lifeguard.ledger WHERE pid = $pid");
-			usleep(200_000);
+			# who waits for what comes of it has signalled
+			$lock->poll("SELECT count(*) = 1 FROM lifeguard.ledger l, pg_stat_activity a WHERE l.pid = $pid AND l.outcome = 'signalled' AND a.pid = ${\$boss->pid} AND a.wait_event = 'Extension'") or die;
 			$victim->_write('c' . pack('N', 4));
 			my $end = $victim->answer;
 			my $outcome = $boss->answer->{rows}[0];
@@ -263,9 +263,9 @@ my @blocked = map { LgSession->new($node) } 1 .. 3;
 $holder->query('BEGIN; LOCK TABLE till');
 $_->send('UPDATE till SET id = id') foreach @blocked;
 ok($boss->poll('SELECT blocked_total = 3 FROM lifeguard.blockers'), 'three wait');
-lg_configure($boss, 'pg_lifeguard.enforce' => 'off');
+lg_put_in_force($boss, 'pg_lifeguard.enforce' => 'off');
 ok($boss->poll("SELECT remedy LIKE 'SELECT pg_terminate_backend(%' FROM lifeguard.blockers"), 'where we may not act, the remedy is not ours');
-lg_configure($boss, 'pg_lifeguard.enforce' => 'on');
+lg_put_in_force($boss, 'pg_lifeguard.enforce' => 'on');
 ok($boss->poll("SELECT remedy LIKE 'SELECT lifeguard.terminate_session(%' FROM lifeguard.blockers"), 'else it is');
 like($boss->query($boss->query('SELECT remedy FROM lifeguard.blockers')), qr/^terminated in \d+ ms$/, 'and it works');
 is_told($holder->answer->{error}, 'terminate', 'sessions blocked: 3', 'with a reason');
@@ -370,15 +370,13 @@ is($asks{chief}->query($row), 'chief||t|f|f|f', 'not for oneself');
 $_->close foreach values %asks;
 
 # --- enforce = off
-lg_configure($boss, 'pg_lifeguard.enforce' => 'off');
-$boss->poll("SELECT setting = 'off' FROM pg_settings WHERE name = 'pg_lifeguard.enforce'");
+lg_put_in_force($boss, 'pg_lifeguard.enforce' => 'off') or die;
 $victim = LgSession->new($node);
 my $off = $boss->error_of('SELECT lifeguard.terminate_session(' . $victim->pid . ", 'x')");
 is("$off->{sqlstate} $off->{message}", '55000 pg_lifeguard may not signal sessions', 'enforce = off');
 like($off->{hint}, qr/reload/, 'with a hint');
 is($victim->query('SELECT 1'), '1', 'nobody is signalled');
-lg_configure($boss, 'pg_lifeguard.enforce' => 'on');
-$boss->poll("SELECT setting = 'on' FROM pg_settings WHERE name = 'pg_lifeguard.enforce'");
+lg_put_in_force($boss, 'pg_lifeguard.enforce' => 'on') or die;
 
 # --- the user's own cancel, and the next session in the slot, show nothing
 $victim->send('SELECT pg_sleep(60)');

@@ -152,6 +152,7 @@ lg_waits($boss, @s{qw(middle last waits_for_active waiter ddl lone_ddl)}, @behin
 my $stalling = 'SELECT count(*) = 3 FROM pg_stat_activity WHERE state = \'active\' AND wait_event = \'ClientRead\' AND pid IN ('
   . join(',', map { $s{$_}->pid } qw(copying streaming piping)) . ')';
 ok($boss->poll($stalling), 'three wait for their clients');
+ok($boss->poll("SELECT count(*) = 5 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"), 'five are active');
 lg_grown_old($boss);
 lg_run_pass($boss);
 is($s{middle}->answer->{rows}[0], '1', 'blocker: who waited goes on');
@@ -257,11 +258,11 @@ lg_drop($boss);
 # ---------------------------------------------------------------- every action
 lg_define($boss,
 	log => { action => 'log' },
-	escalates => { target => 'active', action => 'cancel then terminate', grace => '300 ms' },
+	escalates => { target => 'active', action => 'cancel then terminate', grace => '1 s' },
 	'nothing to cancel' => { target => 'transaction', action => 'cancel' },
 	'at once' => { target => 'transaction', action => 'cancel then terminate', grace => '1 h' },
 	'ladder 1' => { target => 'active', action => 'cancel', applications => ['ladder'] },
-	'ladder 2' => { target => 'active', min_duration => '2 s', applications => ['ladder'] },
+	'ladder 2' => { target => 'active', min_duration => '4 s', applications => ['ladder'] },
 	'two, weak' => { target => 'transaction', action => 'cancel then terminate', applications => ['two'] },
 	'two, strong' => { applications => ['two'] },
 	'two, log' => { action => 'log', applications => ['two'] });
@@ -293,7 +294,7 @@ outcome_is('escalates', $s{ends}, 'cancelled in N ms', 'whoever ends in grace');
 is($s{ends}->answer->{rows}[0], 'done', 'escalates: goes on');
 outcome_is('escalates', $s{swallows}, 'terminated in N ms', 'whoever swallows the cancel');
 is_told('escalates', $s{swallows}, '57P01', qr/running its statement for $span/, qr/^Repeat it/, 'whoever swallows the cancel');
-is(lg_ledger($boss, 'escalates', $s{swallows}->pid, "signal, outcome_at - at BETWEEN '290 ms' AND '10 s'"), 'SIGTERM|t', 'escalates: after grace');
+is(lg_ledger($boss, 'escalates', $s{swallows}->pid, "signal, outcome_at - at BETWEEN '990 ms' AND '10 s'"), 'SIGTERM|t', 'escalates: after grace');
 is(lg_ledger($boss, 'escalates', $s{ends}->pid, 'signal'), 'SIGINT', 'escalates: a cancel is a SIGINT');
 my $of = $s{swallows}->pid;
 is(join(' ', slurp_file($node->logfile) =~ /LOG:  policy "escalates" (cancels|terminates) session with PID $of$/mg), 'cancels terminates', 'escalates: a line in the log for each signal');
@@ -314,7 +315,7 @@ outcome_is('two, log', $s{two}, 'rehearsed', 'a rehearsal tells what it would do
 is(scalar(() = slurp_file($node->logfile) =~ /LOG:  policy "two, \w+" terminates session/g), 1, 'two: one action');
 
 is(lg_ledger($boss, 'ladder 1', $s{ladder}->pid, 'outcome'), 'signalled', 'ladder: cancelled, and it did not help');
-$boss->poll("SELECT now() - query_start > '2.1 s' FROM pg_stat_activity WHERE pid = " . $s{ladder}->pid);
+$boss->poll("SELECT now() - query_start > '4.1 s' FROM pg_stat_activity WHERE pid = " . $s{ladder}->pid);
 lg_run_pass($boss);
 outcome_is('ladder 2', $s{ladder}, 'terminated in N ms', 'a stronger policy is not held up by a weaker one');
 is_told('ladder 2', $s{ladder}, '57P01', qr/running its statement for $span/, qr/^Repeat it/, 'the stronger');

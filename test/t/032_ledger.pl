@@ -37,7 +37,9 @@ sub rows_in
 sub is_written
 {
 	my ($reason) = @_;
-	return $session->poll("SELECT count(*) = 1 FROM lifeguard.ledger_entries WHERE reason = '$reason' AND outcome LIKE 'terminated in %'");
+	# what the keeper has written it still has to note
+	return $session->poll("SELECT count(*) = 1 FROM lifeguard.ledger_entries WHERE reason = '$reason' AND outcome LIKE 'terminated in %'")
+	  && $session->poll('SELECT ledger_unflushed = 0 FROM lifeguard.status');
 }
 
 sub again
@@ -133,9 +135,11 @@ my $listener = LgSession->new($node);
 $listener->query('LISTEN pg_lifeguard');
 act('silent');
 ok(is_written('silent'), 'written while notify is off');
-lg_configure($session, 'pg_lifeguard.notify' => 'on');
+# a keeper that is there may not have heard of it
+ok(lg_put_in_force($session, 'pg_lifeguard.notify' => 'on'), 'switched on');
+ok($session->poll("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_lifeguard keeper'", 0), 'no keeper is there');
 act('loud');
-my $deadline = time + 60;
+my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
 until ($listener->notifications || time > $deadline)
 {
 	$listener->query('SELECT pg_sleep(0.1)');

@@ -9,6 +9,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 
 use File::Basename;
+use LgClock;
 use LgPolicies;
 use LgTest;
 use PostgreSQL::Test::Utils;
@@ -137,7 +138,7 @@ foreach my $level (qw(debug5 debug1 warning error log fatal panic))
 lg_configure($boss, log_min_messages => 'warning');
 
 # --- errors of the same kind that we did not cause, while a policy acts on others
-policy('busy', min_duration => '300 ms', action => 'cancel');
+policy('busy', min_duration => '1 s', action => 'cancel');
 my $clerk = LgSession->new($node, user => 'clerk');
 sub is_own
 {
@@ -179,9 +180,8 @@ $lock->close;
 policy('sweep', target => 'idle in transaction', min_duration => '4 s');
 policy('run', target => 'idle in transaction', min_duration => '4 s', enabled => 'f');
 $clerk = LgSession->new($node, user => 'clerk');
-my $collector = lg_status($boss, 'collector_pid');
 lg_passes($boss, 2);
-kill STOP => $collector;
+my $collector = lg_freeze_collector($boss);
 $clerk->query('BEGIN; SELECT 1');
 ok($boss->poll("SELECT clock_timestamp() - last_pass > '7.2 s' FROM lifeguard.status"), 'stopped');
 is($boss->query("SELECT verdict, why FROM lifeguard.run_policy('run') WHERE pid = ${\$clerk->pid}"), 'spared|not for longer than 4 s', 'run_policy() does not trust that age');
@@ -199,32 +199,13 @@ is(lg_log_complaints($node, allow => qr/terminating connection|WARNING:  there i
 # --- a clock that jumps forward
 SKIP:
 {
-	my ($library) = grep { -e } glob '/usr/lib/*/faketime/libfaketime.so.1 /usr/lib/faketime/libfaketime.so.1';
-	skip 'faketime is not installed', 1 unless $library;
-
-	my $offset_file = PostgreSQL::Test::Utils::tempdir . '/offset';
-	append_to_file($offset_file, "+0\n");
+	my $clock = LgClock->new or skip 'faketime is not installed', 1;
 	$node = lg_server('jumps', start => 0, conf => "pg_lifeguard.fast_interval = 50ms\nlog_line_prefix = '%m [%p] '\n");
-	{
-		local $ENV{LD_PRELOAD} = $library;
-		local $ENV{FAKETIME_TIMESTAMP_FILE} = $offset_file;
-		local $ENV{FAKETIME_NO_CACHE} = 1;
-		local $ENV{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
-		local $ENV{DONT_FAKE_MONOTONIC} = 1;
-		local $ENV{NO_FAKE_STAT} = 1;
-		$node->start;
-	}
-	my $set_clock = sub {
-		my ($offset) = @_;
-		append_to_file("$offset_file.new", "$offset\n");
-		rename "$offset_file.new", $offset_file or die "rename: $!\n";
-	};
+	$clock->start($node);
 	$boss = LgSession->new($node);
 	$boss->query('CREATE EXTENSION pg_lifeguard');
 	prepare();
-	my $unfaked = lg_status($boss, 'collector_pid');    # see 005_clock.pl
-	$boss->query("SELECT pg_terminate_backend($unfaked)");
-	ok(lg_collector_again($boss, $unfaked), 'a collector under faketime');
+	ok($clock->take_collector($boss), 'a collector under faketime');
 
 	my %victims = (
 		'idle in transaction' => sub { $_[0]->query('BEGIN; SELECT 1') },
@@ -241,9 +222,8 @@ SKIP:
 		$victims{$target}->($clerk);
 		lg_passes($boss, 2);
 		my $jumps = lg_status($boss, 'clock_jumps');
-		$collector = lg_status($boss, 'collector_pid');
-		kill STOP => $collector;
-		$set_clock->('+' . 600 * ($jumps + 1));
+		my $collector = lg_freeze_collector($boss);
+		$clock->set('+' . 600 * ($jumps + 1));
 		my $verdict = $boss->query("SELECT verdict, why FROM lifeguard.run_policy('run') WHERE pid = ${\$clerk->pid}");
 		kill CONT => $collector;
 		is($verdict, 'spared|not for longer than 3 s', "$target: run_policy() does not trust that age");

@@ -8,40 +8,21 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use IPC::Run;
+use LgClock;
 use LgPolicies;
 use LgTest;
+use LgUnit;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-sub config
-{
-	my $output = '';
-	IPC::Run::run([ $ENV{PG_CONFIG} // 'pg_config', "--$_[0]" ], '>', \$output) or return;
-	return split ' ', $output;
-}
-
-my ($include) = config('includedir-server');
-plan skip_all => "needs the server's headers" unless $include && -e "$include/postgres.h";
-my $library = PostgreSQL::Test::Utils::tempdir . '/waits_probe.so';
-my $output = '';
-my @command = (config('cc'), qw(-g -O1 -Wall -fPIC -shared), '-Wl,-Bsymbolic', '-DLG_VERSION="x"', config('cppflags'), '-iquote', 'src',
-	"-I$include", 'test/unit/waits_probe.c', (grep { !/pg_lifeguard\.c/ } glob('src/*.c')), '-o', $library);
-my $built = eval { IPC::Run::run(\@command, '>&', \$output) };
-plan skip_all => 'needs a C compiler' if !defined $built;
-ok($built, 'it compiles') or die $output;
+my ($library, $lacking) = build_probe('waits_probe');
+plan skip_all => $lacking unless $library;
 
 # ---------------------------------------------------------------- what is charged
 my $node = lg_server('charges', conf => "pg_lifeguard.sample_interval = 0\n");
 my $eye = LgSession->new($node);
-my %functions = ('probe_attach(int8)' => 'bool', 'probe_pass(int)' => 'text', 'probe_close_all()' => 'void');
-foreach my $function (sort keys %functions)
-{
-	my ($name) = $function =~ /^(\w+)/;
-	$eye->query("CREATE FUNCTION $function RETURNS $functions{$function} AS '$library', '$name' LANGUAGE C STRICT");
-}
-is($eye->query('SELECT probe_attach(shared_memory) FROM lifeguard.status'), 't', 'attached');
+load_probe($eye, $library, 'probe_pass(int)' => 'text', 'probe_close_all()' => 'void');
 $eye->query('CREATE TABLE till (id int)');
 my ($holder, $waiter) = map { LgSession->new($node) } 1 .. 2;
 my $later = 0;    # ms that have passed for our passes, and for nobody else
@@ -126,7 +107,7 @@ cmp_ok(abs($total - newest($us->('duration'))), '<=', 1, 'a long wait is charged
 foreach my $more (0, 400)
 {
 	make_pass(0);
-	$waiter->query(q(SET lock_timeout = '500ms'));
+	$waiter->query(q(SET lock_timeout = '1500ms'));
 	waits();
 	my ($t, $sum) = make_pass($more);
 	is($waiter->answer->{error}{sqlstate}, '55P03', 'it gives up');
@@ -198,34 +179,19 @@ is(lg_log_complaints($small), '', 'nothing bad in the log');
 # ------------------------------------------------------------ the wall clock is set
 SKIP:
 {
-	my ($faketime) = grep { -e } glob '/usr/lib/*/faketime/libfaketime.so.1 /usr/lib/faketime/libfaketime.so.1';
-	skip 'faketime is not installed', 1 unless $faketime;
-
-	my $offset_file = PostgreSQL::Test::Utils::tempdir . '/offset';
-	append_to_file($offset_file, "+0\n");
+	my $clock = LgClock->new or skip 'faketime is not installed', 1;
 	my $faked = lg_server('set', start => 0, conf => <<'END');
 log_lock_waits = off
 deadlock_timeout = 1min
 pg_lifeguard.sample_interval = 100ms
 pg_lifeguard.min_episode = 200ms
 END
-	{
-		local $ENV{LD_PRELOAD} = $faketime;
-		local $ENV{FAKETIME_TIMESTAMP_FILE} = $offset_file;
-		local $ENV{FAKETIME_NO_CACHE} = 1;
-		local $ENV{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
-		local $ENV{DONT_FAKE_MONOTONIC} = 1;
-		local $ENV{NO_FAKE_STAT} = 1;
-		$faked->start;
-	}
+	$clock->start($faked);
 	$eye = LgSession->new($faked);
 	$eye->query('CREATE EXTENSION pg_lifeguard; CREATE TABLE till (id int)');
 	($holder, $waiter) = map { LgSession->new($faked) } 1 .. 2;
 
-	# see 005_clock.pl
-	my $unfaked = lg_status($eye, 'collector_pid');
-	$eye->query("SELECT pg_terminate_backend($unfaked)");
-	lg_collector_again($eye, $unfaked) or die;
+	$clock->take_collector($eye) or die;
 	my $told = 0;
 
 	foreach my $offset ('+3600', '+0', '-3600', '+86400')
@@ -235,8 +201,7 @@ END
 			my $began = time;
 			waits();
 			lg_passes($eye, 2) or die;
-			append_to_file("$offset_file.new", "$offset\n");
-			rename "$offset_file.new", $offset_file or die "rename: $!\n";
+			$clock->set($offset);
 			lg_passes($eye, 3) or die;
 			if ($end eq 'cancelled')
 			{

@@ -100,8 +100,13 @@ stay("locked out $_") foreach 1 .. 10;
 $session->query("SELECT lifeguard.terminate_session(${\LgSession->new($node)->pid}, 'meanwhile')");
 ok($session->poll("SELECT count(*) = 1 FROM lifeguard.ledger_entries WHERE reason = 'meanwhile'"), 'the ledger is written meanwhile');
 ok(problem_becomes('%lock timeout%'), 'the problem is told');
-my $began = time;
-stay('unhindered');
+my $began;
+foreach (1 .. 3)    # a busy machine may be slow itself
+{
+	$began = time;
+	stay('unhindered');
+	last if time - $began < 1;
+}
 cmp_ok(time - $began, '<', 1, 'no pass waits for the keeper');
 usleep(1000 * 1000 * ($until - time)) if $until > time;
 $began = time;
@@ -251,7 +256,7 @@ ok(!-e $file, 'then the file is gone');
 
 # --- a crash loses what the flush interval holds back, and no more
 my @stays;
-foreach my $n (1 .. 30)
+foreach my $n (1 .. 45)
 {
 	stay("fast $n");
 	push @stays, { name => "fast $n", over => time };
@@ -261,9 +266,9 @@ my $crash = time;
 again('immediate');
 # busy machines: the keeper comes after flush_interval, and needs a moment
 my @lost = grep { shown($_->{name}) ne '1' } @stays;
-my @early = grep { $_->{over} < $crash - 2.5 } @lost;
-is(join(', ', map { $_->{name} } @early), '', 'a crash loses the flush interval at most: ' . @lost . ' of 30');
-cmp_ok(scalar(@lost), '<', 30, 'not all');
+my @early = grep { $_->{over} < $crash - 4 } @lost;
+is(join(', ', map { $_->{name} } @early), '', 'a crash loses the flush interval at most: ' . @lost . ' of 45');
+cmp_ok(scalar(@lost), '<', 45, 'not all');
 
 # --- a relation that is dropped later, in another database, keeps its name
 my ($owner, $holder, $waiter) = map { LgSession->new($node, dbname => 'office') } 1 .. 3;
@@ -271,12 +276,12 @@ $owner->query('CREATE SCHEMA "Back Office"; CREATE TABLE "Back Office".till (id 
 $holder->query('BEGIN; LOCK TABLE "Back Office".till');
 $waiter->send('SELECT FROM "Back Office".till');
 $session->poll('SELECT count(*) = 1 FROM lifeguard.lock_waits');
-$began = time;
-while (time - $began < 3)
+my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+do    # until somebody has looked what it is called
 {
 	$session->query('SELECT lifeguard.run_pass()');
 	usleep(100_000);
-}
+} while ($session->query(q{SELECT count(*) FROM lifeguard.contention WHERE relation_name = '"Back Office".till'}) eq '0' && time < $deadline);
 $holder->query('DROP TABLE "Back Office".till; COMMIT');
 $waiter->answer;
 $session->query('SELECT lifeguard.run_pass()');

@@ -299,7 +299,7 @@ my $keys = 0;
 my $folded = $session->query('SELECT waits_folded FROM lifeguard.status');
 
 # all within one minute
-sleep 1 while $session->query('SELECT extract(second FROM clock_timestamp()) > 45') eq 't';
+sleep 1 while $session->query('SELECT extract(second FROM clock_timestamp()) > 35') eq 't';
 $session->query('SELECT lifeguard.reset()');
 foreach my $round (1 .. 10)
 {

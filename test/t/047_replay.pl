@@ -120,7 +120,7 @@ FROM (SELECT pid, backend_start, min(application_name) AS application_name, min(
 		min(CASE WHEN outcome ~ '^(over limit|spared)' THEN split_part(outcome, ':', 1) ELSE action END) AS verdict
 	FROM lifeguard.ledger WHERE policy = '$policy' GROUP BY pid, backend_start) l
 FULL JOIN lifeguard.replay_policy('$policy', '$since', '$until') r USING (pid, backend_start)
-WHERE l.verdict IS DISTINCT FROM r.verdict OR abs(extract(epoch FROM l.at - r.at)) > 0.6
+WHERE l.verdict IS DISTINCT FROM r.verdict OR abs(extract(epoch FROM l.at - r.at)) > 1
 END
 }
 

@@ -72,7 +72,7 @@ is( $node->safe_psql('elsewhere', 'SELECT gid, datname, relation_name, remedy FR
 	qq{it's "night"|postgres||ROLLBACK PREPARED 'it''s "night"'; -- in database postgres}, 'prepared transaction: seen from elsewhere');
 $node->safe_psql('postgres', $node->safe_psql('elsewhere', 'SELECT remedy FROM lifeguard.blockers'));
 wait_for_waiters(0);
-is($node->safe_psql('postgres', 'SELECT amount FROM till WHERE id = 1'), '3', 'prepared transaction: the remedy freed both');
+ok($node->poll_query_until('postgres', 'SELECT amount = 3 FROM till WHERE id = 1'), 'prepared transaction: the remedy freed both');
 
 # --- a parallel query that runs ----------------------------------------------
 

@@ -14,6 +14,7 @@ use lib $FindBin::RealBin;
 use HTTP::Tiny;
 use IPC::Run;
 use JSON::PP;
+use LgClock;
 use LgTest;
 use LgUnit;
 use PostgreSQL::Test::Cluster;
@@ -334,9 +335,8 @@ $eye->query('SELECT lifeguard.resume()');
 is(standings(), '2 1 0 0', 'and goes on');
 
 # --- a collector that does not look: its gauges are left out
-my $pid = lg_status($eye, 'collector_pid');
 my $missed = metrics($eye)->{missed_passes_total};
-kill STOP => $pid;
+my $pid = lg_freeze_collector($eye);
 ok($eye->poll("SELECT value = 0 FROM lifeguard.metrics WHERE name = 'pg_lifeguard_up'"), 'it is not up');
 my $blind = metrics($eye);
 is(join(' ', grep { exists $blind->{$_} } qw(waiters blockers longest_wait_seconds incident)), '', 'what it would see is not known');
@@ -441,21 +441,9 @@ SKIP:
 # --- the forecast
 SKIP:
 {
-	my ($library) = grep { -e } glob '/usr/lib/*/faketime/libfaketime.so.1 /usr/lib/faketime/libfaketime.so.1';
-	skip 'faketime is not installed', 1 unless $library;
-
-	my $offset_file = PostgreSQL::Test::Utils::tempdir . '/offset';
-	append_to_file($offset_file, "+0\n");
+	my $clock = LgClock->new or skip 'faketime is not installed', 1;
 	my $faked = lg_server('filling', start => 0, conf => "max_connections = 103\npg_lifeguard.sample_interval = 0\n");
-	{
-		local $ENV{LD_PRELOAD} = $library;
-		local $ENV{FAKETIME_TIMESTAMP_FILE} = $offset_file;
-		local $ENV{FAKETIME_NO_CACHE} = 1;
-		local $ENV{FAKETIME_DONT_FAKE_MONOTONIC} = 1;
-		local $ENV{DONT_FAKE_MONOTONIC} = 1;
-		local $ENV{NO_FAKE_STAT} = 1;
-		$faked->start;
-	}
+	$clock->start($faked);
 	my $session = LgSession->new($faked);
 	$session->query('CREATE EXTENSION pg_lifeguard');
 	my ($zero, $second, @more) = (int(time) + 3600, 0);
@@ -467,8 +455,7 @@ SKIP:
 		{
 			$second += 4;
 			push @more, LgSession->new($faked) if $joining;
-			append_to_file("$offset_file.new", sprintf("%+.3f\n", $zero + $second - time));
-			rename "$offset_file.new", $offset_file or die "rename: $!\n";
+			$clock->set(sprintf '%+.3f', $zero + $second - time);
 			$session->poll("SELECT abs(extract(epoch FROM clock_timestamp()) - $zero - $second) < 2") or die "the clock stands\n";
 			$session->query('SELECT lifeguard.run_pass()');
 		}
