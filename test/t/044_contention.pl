@@ -212,7 +212,8 @@ foreach my $p (50, 95)
 {
 	within(contention("extract(epoch FROM p$p)", "$of_storm LIMIT 1"), $took[ @took * $p / 100 ], 0.30, "p$p of waits for an advisory lock");
 }
-within(contention('sum(waits)', $of_storm), scalar @took, 0.20, 'how many they were');
+# 5 % too few as a rule, 16 % with a dozen at work per core; were each counted once, 38 %
+within(contention('sum(waits)', $of_storm), scalar @took, 0.25, 'how many they were');
 is(contention('count(DISTINCT waiter_query), max(seconds_lost) > 0.9 * sum(seconds_lost)', $of_storm), '1|t', 'nearly all in one row');
 
 # --- what explains it, from the table itself
