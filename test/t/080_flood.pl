@@ -6,6 +6,7 @@
 
 use strict;
 use warnings;
+no warnings 'portable';    # addresses have 64 bits
 
 use FindBin;
 use lib $FindBin::RealBin;
