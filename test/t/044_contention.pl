@@ -150,7 +150,7 @@ is($session->query('SELECT count(*) FROM lifeguard.contention_minutes WHERE seco
 #
 # Seconds lost are the clients' own: what the statement took them, less what the one
 # before it took, which nobody is in the way of.  They include that a waiter has to wake
-# up, which is no lock wait: 2 to 3 % with seven at work per core, most for UPDATE, which
+# up, which is no lock wait: 2 to 5 % with a dozen at work per core, most for UPDATE, which
 # wakes up several times.  By chance ours are off by 1 or 2 %.
 #
 # Somebody waits already when it begins, so that passes are fast.  Else the first pass
@@ -207,12 +207,13 @@ is(contention('max(waiter_query)', $of_storm), 'UPDATE hot SET v = ? WHERE id = 
 cmp_ok(contention('max(cardinality(top_rows))', $of_storm), '<=', 8, 'a few top rows');
 
 # one lock per wait, so that clients can tell how many there were, and how long
-my @took = grep { $_ > 0.002 } storm('keys', 40, 8, '14', 'SELECT pg_advisory_xact_lock(:thing)', 'SELECT pg_advisory_xact_lock(1000 + :client_id)');
+my @took = grep { $_ > 0.002 } storm('keys', 50, 8, '14', 'SELECT pg_advisory_xact_lock(:thing)', 'SELECT pg_advisory_xact_lock(1000 + :client_id)');
 foreach my $p (50, 95)
 {
 	within(contention("extract(epoch FROM p$p)", "$of_storm LIMIT 1"), $took[ @took * $p / 100 ], 0.30, "p$p of waits for an advisory lock");
 }
-# 5 % too few as a rule, 16 % with a dozen at work per core; were each counted once, 38 %
+# too few, for how short the shortest were nobody knows: up to 17 % with a dozen at work
+# per core; were each counted once, 38 %
 within(contention('sum(waits)', $of_storm), scalar @took, 0.25, 'how many they were');
 is(contention('count(DISTINCT waiter_query), max(seconds_lost) > 0.9 * sum(seconds_lost)', $of_storm), '1|t', 'nearly all in one row');
 
