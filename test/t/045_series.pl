@@ -163,9 +163,9 @@ is($session->query('SELECT max(used_max), max(high_water), max(waiting_max), min
 	'21|21|2|27', 'the maxima stay');
 
 # --- nobody saw what happened while the collector was stopped
-$before = connection_seconds();
 my $collector = lg_freeze_collector($session);
-my $stopped = time;
+$before = connection_seconds();
+my $stopped = lg_status($session, 'extract(epoch FROM last_pass)');
 my $unseen = LgSession->new($node);
 ok($session->poll("SELECT clock_timestamp() - last_pass > '4 s' FROM lifeguard.status"), 'stopped for 4 s');
 $unseen->close;
