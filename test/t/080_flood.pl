@@ -6,7 +6,7 @@
 
 use strict;
 use warnings;
-no warnings 'portable';    # addresses have 64 bits
+no warnings 'portable';    # addresses are wider than 32 bits
 
 use FindBin;
 use lib $FindBin::RealBin;
