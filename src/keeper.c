@@ -44,8 +44,10 @@
 #include "shared.h"
 
 #define LONGEST_ABSENCE (10 * USECS_PER_SEC)  /* after failures, as long as there is work */
-#define LAST_WORDS (2700 * LG_USECS_PER_MSEC) /* of a stay, begin then at the latest */
-#define LAST_START (2800 * LG_USECS_PER_MSEC) /* no transaction begins later */
+#define FULL_TIME (2000 * LG_USECS_PER_MSEC)  /* of a stay: after it no large job begins */
+#define LAST_WORDS (2500 * LG_USECS_PER_MSEC) /* the last round of records */
+#define LAST_START (2600 * LG_USECS_PER_MSEC) /* its last transaction */
+#define SHORTEST_LINGER 100					  /* ms between two rounds, whatever is set */
 #define MEASURE_INTERVAL (USECS_PER_MINUTE)	  /* of a table that is written to */
 #define MEASURE_ROWS 1000					  /* the same, when it is written to fast */
 
@@ -217,11 +219,15 @@ do_job(Stay *stay, const char *doing, Job job, void *arg)
 	return problem;
 }
 
-/* Is there time for one more transaction? */
+/*
+ * Is there time for one more transaction?  FULL_TIME for what may wait for a lock or
+ * take a while, and can as well be the next keeper's: STATEMENT_TIMEOUT must not be what
+ * ends it.  LAST_START for the few records of the last round.
+ */
 static bool
-time_is_left(const Stay *stay)
+time_is_left(const Stay *stay, int64 until)
 {
-	return lg_clock_read(CLOCK_MONOTONIC) - stay->began < LAST_START;
+	return lg_clock_read(CLOCK_MONOTONIC) - stay->began < until;
 }
 
 static void
@@ -363,7 +369,7 @@ bring_kind(Stay *stay, LgRecordBatch *batch)
 
 	batch->next = 0;
 	batch->last = false;
-	while (!batch->last && most > 0 && time_is_left(stay) &&
+	while (!batch->last && most > 0 && time_is_left(stay, LAST_START) &&
 		   do_table_job(stay, batch->kind, "writing records", write_records, batch))
 	{
 		if (batch->n > 0)
@@ -405,7 +411,7 @@ purge_all(Stay *stay, Purge *purge)
 {
 	do
 	{
-		if (!time_is_left(stay) ||
+		if (!time_is_left(stay, FULL_TIME) ||
 			!do_table_job(stay, purge->kind, "deleting old rows", purge_some, purge))
 			return false;
 		purge->most -= purge->deleted;
@@ -433,7 +439,7 @@ limit_size(Stay *stay, LgRecordKind kind)
 
 	if (lg_retention_limit(purge.type) == 0 && !news.full)
 		return;
-	if (!must_measure(&news) || !time_is_left(stay) ||
+	if (!must_measure(&news) || !time_is_left(stay, FULL_TIME) ||
 		!do_table_job(stay, kind, "measuring a table", measure, &purge))
 		return;
 	purge.most = purge.size.excess;
@@ -491,7 +497,7 @@ send_notifications(Stay *stay)
 {
 	LgNotifyBatch batch;
 
-	while (lg_notify && time_is_left(stay))
+	while (lg_notify && time_is_left(stay, LAST_START))
 	{
 		batch.n = 0; /* nothing is looked for where the extension has been dropped */
 		if (do_job(stay, "sending notifications", send_some, &batch) != NULL || batch.n == 0)
@@ -552,7 +558,8 @@ linger(const Stay *stay)
 {
 	int64 now = lg_clock_read(CLOCK_MONOTONIC);
 	int64 last = stay->began + LAST_WORDS;
-	int64 flush = Min(now + lg_flush_interval * LG_USECS_PER_MSEC, last);
+	int64 interval = Max(lg_flush_interval, SHORTEST_LINGER) * LG_USECS_PER_MSEC;
+	int64 flush = Min(now + interval, last);
 
 	(void) pgstat_report_stat(true); /* autovacuum is not to wait until we go */
 	if (RecoveryInProgress() || !stay->has_extension || stay->left_alone ||
@@ -564,7 +571,7 @@ linger(const Stay *stay)
 		if (ConfigReloadPending)
 			return false; /* the next one has the new settings */
 		if (pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN)
-			return true;
+			return time_is_left(stay, FULL_TIME);
 		if (now >= flush)
 			return lg_records_unflushed() > 0;
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,

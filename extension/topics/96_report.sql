@@ -272,15 +272,12 @@ DECLARE
 	short numeric := lifeguard.report_limit(extract(epoch FROM longest));
 	longest_text text := lifeguard.report_duration(extract(epoch FROM longest));
 BEGIN
-	IF longest IS NULL THEN
-		step := 'See who keeps others waiting: none of these waits ended in this time.';
-		call := 'SELECT * FROM lifeguard.blockers;';
-	ELSIF c.mode IN ('AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock') AND c.locktype = 'relation' THEN
+	IF c.mode IN ('AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock') AND c.locktype = 'relation' AND longest IS NOT NULL THEN
 		step := format('The waiter asks for %s on the whole relation, and all who come later queue behind it (longest wait %s): give such statements a lock_timeout and try again, or let a policy cancel them (it only logs until its action is cancel).',
 			c.mode, longest_text);
 		call := format('SELECT lifeguard.create_policy(''queued_ddl'', ''queued ddl'', ''%s'', min_blocked => 1);',
 			lifeguard.report_interval(short));
-	ELSIF c.locktype = 'relation' AND c.mode = ANY (weak) AND c.held_mode = ANY (weak) THEN
+	ELSIF c.locktype = 'relation' AND c.mode = ANY (weak) AND c.held_mode = ANY (weak) AND longest IS NOT NULL THEN
 		step := format('These modes do not conflict: they queued behind a statement that asks for a stronger lock (longest wait %s), which a policy can cancel.',
 			longest_text);
 		call := format('SELECT lifeguard.create_policy(''queued_ddl'', ''queued ddl'', ''%s'', min_blocked => 1);', lifeguard.report_interval(short));
@@ -298,7 +295,7 @@ BEGIN
 	ELSIF on_rows AND c.n_dead_tup >= 10000 AND c.n_dead_tup > c.n_tup_upd / 10 THEN
 		step := format('%s dead rows lie in it: find out what holds them (see idle transactions), then vacuum it.', c.n_dead_tup);
 		call := 'VACUUM (VERBOSE) ' || relation || ';';
-	ELSIF c.locktype = 'advisory' THEN
+	ELSIF c.locktype = 'advisory' AND longest IS NOT NULL THEN
 		step := format('Sessions take turns on an advisory lock%s: let them try for it (pg_try_advisory_lock), or hold it for a shorter time; a policy ends whoever holds it too long.',
 			coalesce(', ' || lifeguard.report_duration(extract(epoch FROM c.p50)) || ' each at the median', ''));
 		call := lifeguard.report_replay(jsonb_build_object('target', 'blocker', 'min_duration', lifeguard.report_interval(short),
@@ -307,6 +304,11 @@ BEGIN
 		step := 'No blocker is known: a deadlock, or a prepared transaction; look at the single waits.';
 		call := format('SELECT * FROM lifeguard.lock_wait_history WHERE wait_start BETWEEN %s AND %s AND ended_by <> ''granted'' ORDER BY duration DESC LIMIT 20;',
 			lifeguard.report_moment(from_time), lifeguard.report_moment(to_time));
+	ELSIF longest IS NULL THEN
+		step := 'See who keeps others waiting: none of these waits ended in this time.';
+		call := CASE WHEN to_time >= statement_timestamp() - interval '1 min' THEN 'SELECT * FROM lifeguard.blockers;'
+			ELSE format('SELECT * FROM lifeguard.lock_wait_history WHERE wait_start < %s AND wait_start + duration >= %s ORDER BY duration DESC LIMIT 20;',
+				lifeguard.report_moment(to_time), lifeguard.report_moment(from_time)) END;
 	ELSIF extract(epoch FROM longest) >= 4 THEN
 		step := format('Waits took up to %s%s: see what a policy would have saved that ends blockers %s after they last changed their state.',
 			longest_text, coalesce(', 19 of 20 up to ' || lifeguard.report_duration(extract(epoch FROM c.p95)), ''),
@@ -345,15 +347,16 @@ BEGIN
 	FOR c IN
 		SELECT t.*, sum(t.seconds_lost) OVER () AS all_lost, sum(t.seconds_estimated) OVER () AS all_estimated,
 			sum(t.waits) OVER () AS all_waits, count(*) OVER () AS all_rows,
-			max(t.max) OVER (PARTITION BY t.datname, t.relation_name, t.locktype IN ('transactionid', 'tuple')) AS kind_max
+			max(t.max) OVER (PARTITION BY t.datname, t.relation_name,
+				CASE WHEN t.locktype IN ('transactionid', 'tuple') THEN 'row' ELSE t.locktype END) AS kind_max
 		FROM lifeguard.contention(from_time, ends) t
 		ORDER BY t.seconds_lost DESC NULLS LAST LIMIT 10
 	LOOP
 		total := c;
 		-- what cost next to nothing needs no step, and nobody reads one twice
 		IF c.seconds_lost >= 0.01 * c.all_lost OR rows IS NULL THEN
-			next := lifeguard.report_contention_step(c, c.kind_max, from_time, to_time);
-			same := array_position(calls, next.call);
+			next := lifeguard.report_contention_step(c, coalesce(c.max, c.kind_max), from_time, to_time);
+			same := CASE WHEN next.call IS NOT NULL THEN array_position(calls, next.call) END;
 			calls := calls || next.call;
 			IF same IS NOT NULL THEN
 				next.step := format('The same as for %s.', same);

@@ -330,7 +330,8 @@ BEGIN
 			SELECT t.*, sum(t.seconds_lost) OVER kind AS all_seconds, sum(t.waits) OVER kind AS all_waits,
 				max(t.max) OVER kind AS kind_max, row_number() OVER (kind ORDER BY t.seconds_lost DESC) AS place
 			FROM lifeguard.contention(since) t
-			WINDOW kind AS (PARTITION BY t.datname, t.relation_name, t.locktype IN ('transactionid', 'tuple'))
+			WINDOW kind AS (PARTITION BY t.datname, t.relation_name,
+				CASE WHEN t.locktype IN ('transactionid', 'tuple') THEN 'row' ELSE t.locktype END)
 		)
 		SELECT o.* FROM costs o
 		WHERE o.place = 1 AND o.all_seconds >= 60

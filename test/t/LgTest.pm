@@ -125,7 +125,15 @@ sub lg_freeze_collector
 	{
 		my $pid = lg_status($session, 'collector_pid');
 		kill STOP => $pid;
-		usleep(1000) until `ps -o stat= -p $pid` !~ /^[RSD]/;
+		my $deadline = time + 10;
+		my $state = '';
+		while ($state !~ /^T/ && time < $deadline)
+		{
+			usleep(1000);
+			$state = `ps -o stat= -p $pid 2>/dev/null` // '';
+			last if $state eq '';    # nobody to ask: no ps, or no /proc
+		}
+		usleep(20_000) if $state !~ /^T/;    # then the signal has had its time
 		return $pid if $session->query("SELECT wait_event_type FROM pg_stat_activity WHERE pid = $pid") eq 'Extension';
 		kill CONT => $pid;
 		usleep(1000);
