@@ -255,6 +255,8 @@ store_lock(Reader *reader, const LgAwaitedLock *copy)
 	{
 		const RawEntry *entry = &reader->raw[i];
 
+		if (i + LG_SLOTS_AHEAD < reader->n_raw)
+			lg_sessions_prefetch(slot_of(entry[LG_SLOTS_AHEAD].proc));
 		if (i < reader->n_raw_holders)
 		{
 			LgLockHolder *holder = &graph->holders[graph->n_holders++];

@@ -143,37 +143,41 @@ lg_sessions_read_one(int slot, LgSession *session)
 }
 
 /*
- * A pass comes so seldom that nothing of all this is in the caches any more, and
- * most of it would be waiting for memory: ask for what will be read soon.  Whether a
- * slot is taken is needed before the place of its status entry.
+ * Fetch what lg_sessions_read_one() will read of a slot.  A pass comes so seldom that
+ * nothing of it is in the caches any more, and most of a pass would be waiting for
+ * memory.
  */
-static void
-ask_ahead(int slot)
+void
+lg_sessions_prefetch(int slot)
 {
-	PGPROC *proc;
+	PGPROC *proc = &ProcGlobal->allProcs[slot];
+	int index = LG_STATUS_INDEX(proc);
 	PgBackendStatus *status;
-	int index;
 
-	if (slot + 2 * LG_SLOTS_AHEAD < MaxConnections)
-	{
-		proc = &ProcGlobal->allProcs[slot + 2 * LG_SLOTS_AHEAD];
-		LG_PREFETCH(&proc->procLatch.owner_pid);
-		LG_PREFETCH(&proc->waitLock);
-	}
-	if (slot + LG_SLOTS_AHEAD >= MaxConnections)
-		return;
-	proc = &ProcGlobal->allProcs[slot + LG_SLOTS_AHEAD];
-	if (proc->procLatch.owner_pid == 0)
-		return;
 	LG_PREFETCH(&proc->statusFlags);
 	LG_PREFETCH(&proc->wait_event_info);
-	index = LG_STATUS_INDEX(proc);
 	if (index < 0 || index >= LG_STATUS_SLOTS)
 		return;
 	status = LG_STATUS_BASE + index;
 	LG_PREFETCH(status);
 	LG_PREFETCH(&status->st_state);
 	LG_PREFETCH(&status->st_query_id);
+}
+
+/* Whether a slot is taken has to be known before more of it is worth fetching. */
+static void
+prefetch_ahead(int slot)
+{
+	int soon = slot + LG_SLOTS_AHEAD;
+	int later = soon + LG_SLOTS_AHEAD;
+
+	if (later < MaxConnections)
+	{
+		LG_PREFETCH(&ProcGlobal->allProcs[later].procLatch.owner_pid);
+		LG_PREFETCH(&ProcGlobal->allProcs[later].waitLock);
+	}
+	if (soon < MaxConnections && ProcGlobal->allProcs[soon].procLatch.owner_pid != 0)
+		lg_sessions_prefetch(soon);
 }
 
 /*
@@ -188,7 +192,7 @@ lg_sessions_next(LgSessionScan *scan, LgSession *session)
 	{
 		int slot = scan->slot++;
 
-		ask_ahead(slot);
+		prefetch_ahead(slot);
 		if (ProcGlobal->allProcs[slot].procLatch.owner_pid == 0)
 			continue;
 		scan->used++;

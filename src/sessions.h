@@ -58,6 +58,7 @@ typedef struct LgSessionScan
 	int used; /* regular connection slots taken so far, those still starting included */
 } LgSessionScan;
 
+extern void lg_sessions_prefetch(int slot);
 extern bool lg_sessions_next(LgSessionScan *scan, LgSession *session);
 extern int lg_sessions_count_walsenders(void);
 extern int lg_sessions_slot_pid(int slot);
