@@ -255,8 +255,6 @@ store_lock(Reader *reader, const LgAwaitedLock *copy)
 	{
 		const RawEntry *entry = &reader->raw[i];
 
-		if (i + LG_SLOTS_AHEAD < reader->n_raw)
-			lg_sessions_prefetch(slot_of(entry[LG_SLOTS_AHEAD].proc));
 		if (i < reader->n_raw_holders)
 		{
 			LgLockHolder *holder = &graph->holders[graph->n_holders++];
@@ -329,8 +327,6 @@ lg_lock_graph_collect(void)
 		volatile PGPROC *proc = &ProcGlobal->allProcs[slot];
 		LOCK *lock = proc->waitLock;
 
-		if (slot + LG_SLOTS_AHEAD < (int) ProcGlobal->allProcCount)
-			LG_PREFETCH(&ProcGlobal->allProcs[slot + LG_SLOTS_AHEAD].waitLock);
 		if (lock == NULL)
 			continue;
 		CHECK_FOR_INTERRUPTS();

@@ -143,44 +143,6 @@ lg_sessions_read_one(int slot, LgSession *session)
 }
 
 /*
- * Fetch what lg_sessions_read_one() will read of a slot.  A pass comes so seldom that
- * nothing of it is in the caches any more, and most of a pass would be waiting for
- * memory.
- */
-void
-lg_sessions_prefetch(int slot)
-{
-	PGPROC *proc = &ProcGlobal->allProcs[slot];
-	int index = LG_STATUS_INDEX(proc);
-	PgBackendStatus *status;
-
-	LG_PREFETCH(&proc->statusFlags);
-	LG_PREFETCH(&proc->wait_event_info);
-	if (index < 0 || index >= LG_STATUS_SLOTS)
-		return;
-	status = LG_STATUS_BASE + index;
-	LG_PREFETCH(status);
-	LG_PREFETCH(&status->st_state);
-	LG_PREFETCH(&status->st_query_id);
-}
-
-/* Whether a slot is taken has to be known before more of it is worth fetching. */
-static void
-prefetch_ahead(int slot)
-{
-	int soon = slot + LG_SLOTS_AHEAD;
-	int later = soon + LG_SLOTS_AHEAD;
-
-	if (later < MaxConnections)
-	{
-		LG_PREFETCH(&ProcGlobal->allProcs[later].procLatch.owner_pid);
-		LG_PREFETCH(&ProcGlobal->allProcs[later].waitLock);
-	}
-	if (soon < MaxConnections && ProcGlobal->allProcs[soon].procLatch.owner_pid != 0)
-		lg_sessions_prefetch(soon);
-}
-
-/*
  * Read the next client session of a walk.  The first MaxConnections slots are
  * theirs and nobody else's.  Returns false when there is none any more; then
  * scan->used is complete.  Takes no lock.
@@ -192,7 +154,6 @@ lg_sessions_next(LgSessionScan *scan, LgSession *session)
 	{
 		int slot = scan->slot++;
 
-		prefetch_ahead(slot);
 		if (ProcGlobal->allProcs[slot].procLatch.owner_pid == 0)
 			continue;
 		scan->used++;

@@ -10,14 +10,6 @@
 #include "libpq/pqcomm.h"
 #include "utils/backend_status.h"
 
-/* Fetch a cache line that will be read soon; a hint. */
-#ifdef __GNUC__
-#define LG_PREFETCH(address) __builtin_prefetch(address)
-#else
-#define LG_PREFETCH(address) ((void) 0)
-#endif
-#define LG_SLOTS_AHEAD 8 /* of ProcGlobal->allProcs, for that */
-
 /* One process as a reading saw it.  No texts: see lg_sessions_read_texts(). */
 typedef struct LgSession
 {
@@ -58,7 +50,6 @@ typedef struct LgSessionScan
 	int used; /* regular connection slots taken so far, those still starting included */
 } LgSessionScan;
 
-extern void lg_sessions_prefetch(int slot);
 extern bool lg_sessions_next(LgSessionScan *scan, LgSession *session);
 extern int lg_sessions_count_walsenders(void);
 extern int lg_sessions_slot_pid(int slot);
