@@ -359,6 +359,17 @@ note_written(const LgRecordBatch *batch)
 }
 
 /*
+ * May one more batch be written?  When there is no time left to look at a table's size,
+ * no more than may be written to it between two looks.
+ */
+static bool
+may_write(const Stay *stay, LgRecordKind kind)
+{
+	return time_is_left(stay, FULL_TIME) ||
+		   (time_is_left(stay, LAST_START) && table_news(kind)->written < MEASURE_ROWS);
+}
+
+/*
  * Records of a kind out.  No more than the ring can hold: where they come as fast as
  * they go, the table's size must have its turn, too.
  */
@@ -369,7 +380,7 @@ bring_kind(Stay *stay, LgRecordBatch *batch)
 
 	batch->next = 0;
 	batch->last = false;
-	while (!batch->last && most > 0 && time_is_left(stay, LAST_START) &&
+	while (!batch->last && most > 0 && may_write(stay, batch->kind) &&
 		   do_table_job(stay, batch->kind, "writing records", write_records, batch))
 	{
 		if (batch->n > 0)
