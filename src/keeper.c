@@ -360,7 +360,8 @@ note_written(const LgRecordBatch *batch)
 
 /*
  * May one more batch be written?  When there is no time left to look at a table's size,
- * no more than may be written to it between two looks.
+ * no more than may be written to it between two looks.  That count only the keeper
+ * changes, so it is read without the lock.
  */
 static bool
 may_write(const Stay *stay, LgRecordKind kind)
