@@ -38,13 +38,12 @@
 #include "farewell.h"
 #include "lock_episodes.h"
 #include "lock_roots.h"
-#include "names.h"
 #include "settings.h"
 #include "shared.h"
 #include "state.h"
+#include "waited.h"
 
-#define MOST_ROOTS 64 /* of a set, looked through for the one a wait had before */
-#define WELL_KNOWN 16 /* a length is, if it is so many times its precision */
+#define WELL_KNOWN 16					  /* a length is, if it is so many times its precision */
 #define SETTLE_WITHIN (3 * USECS_PER_SEC) /* by then it is known which tables they are */
 #define CLOCK_SLACK (1 * USECS_PER_SEC)
 
@@ -253,131 +252,6 @@ keep_root(Pass *pass, int index, LgWho *who)
 	return pass->kept[index] = *newest;
 }
 
-/* --- what a wait is about -------------------------------------------------------- */
-
-/*
- * The root that a waiter's waits lead to, in nodes[]: the one it had before if that
- * is still among them, else the first; -1 = none, as in a deadlock.
- */
-static int
-root_of(const LgLockGraph *graph, const LgLockWaiter *waiter, int slot_before)
-{
-	int set = graph->nodes[waiter->node].root_set;
-	int first;
-	int count;
-
-	if (set < 0 || graph->root_sets[set].count == 0)
-		return -1;
-	first = graph->root_sets[set].first;
-	count = Min(graph->root_sets[set].count, MOST_ROOTS);
-	for (int i = first; i < first + count && slot_before >= 0; i++)
-	{
-		const LgLockNode *node = &graph->nodes[graph->set_members[i]];
-
-		if (node->slot == slot_before && !node->deadlock)
-			return graph->set_members[i];
-	}
-	return graph->nodes[graph->set_members[first]].deadlock ? -1 : graph->set_members[first];
-}
-
-/*
- * The strongest mode in which the awaited lock is held by the root, or, where that
- * holds another one, by whoever keeps the waiter from it; NoLock = nobody does.
- */
-static LOCKMODE
-held_mode_of(const LgLockGraph *graph, const LgLockWaiter *waiter, int root)
-{
-	const LgAwaitedLock *lock = &graph->locks[waiter->lock];
-	LOCKMASK held = 0;
-	LOCKMODE strongest = NoLock;
-
-	for (int i = lock->first_holder; i < lock->first_holder + lock->n_holders; i++)
-	{
-		const LgLockHolder *holder = &graph->holders[i];
-
-		if (holder->node == root)
-		{
-			held = holder->held;
-			break;
-		}
-		if (held == 0 && holder->node != waiter->node &&
-			(holder->held & lock->conflicts[waiter->mode]) != 0)
-			held = holder->held;
-	}
-	for (LOCKMODE mode = 1; mode < MAX_LOCKMODES; mode++)
-	{
-		if (held & LOCKBIT_ON(mode))
-			strongest = mode;
-	}
-	return strongest;
-}
-
-/* Where the lock is: its tag says so, or its waiter is there. */
-static Oid
-database_of(const LOCKTAG *tag, const LgAwaitedRow *row, Oid of_waiter)
-{
-	switch ((LockTagType) tag->locktag_type)
-	{
-		case LOCKTAG_VIRTUALTRANSACTION:
-			return of_waiter;
-		case LOCKTAG_TRANSACTION:
-		case LOCKTAG_SPECULATIVE_TOKEN:
-			return OidIsValid(row->relation) ? row->databaseid : of_waiter;
-		default:
-			return tag->locktag_field1;
-	}
-}
-
-/*
- * Which table is it, of the candidates?  An update that waits for one row again and
- * again has no tuple lock after the first time, so this is how a hot row is told.
- * Returns whether that is new.
- */
-static bool
-settle(LgWaited *waited)
-{
-	Oid table = InvalidOid;
-
-	if (waited->lock.uncertain && waited->n_candidates > 0)
-		table = lg_names_settle(waited->lock.databaseid, waited->candidates, waited->n_candidates);
-	if (!OidIsValid(table))
-		return false;
-	waited->lock.relation = table;
-	waited->lock.uncertain = false;
-	waited->n_candidates = 0;
-	return true;
-}
-
-/* What is awaited, as it is told when the wait is first seen. */
-static void
-describe_waited(const LgLockGraph *graph, const LgLockWaiter *waiter, Oid of_waiter,
-				LgWaited *waited)
-{
-	const LOCKTAG *tag = &graph->locks[waiter->lock].tag;
-	LgAwaitedRow row;
-
-	lg_lock_graph_awaited_row(graph, waiter, &row);
-	memset(waited, 0, sizeof(LgWaited));
-	waited->lock.databaseid = database_of(tag, &row, of_waiter);
-	waited->lock.relation = row.relation;
-	waited->lock.uncertain = row.uncertain;
-	waited->lock.locktype = tag->locktag_type;
-	waited->lock.lockmethod = tag->locktag_lockmethodid;
-	waited->lock.mode = waiter->mode;
-	waited->has_block = row.has_block;
-	waited->has_offset = row.has_offset;
-	waited->block = row.block;
-	waited->offset = row.offset;
-	if (row.uncertain && row.n_candidates <= LG_WAIT_CANDIDATES)
-	{
-		waited->n_candidates = row.n_candidates;
-		memcpy(waited->candidates, row.candidates, sizeof(Oid) * row.n_candidates);
-	}
-	(void) settle(waited);
-	if (OidIsValid(waited->lock.relation))
-		lg_names_want(waited->lock.databaseid, waited->lock.relation);
-}
-
 /* --- charges ------------------------------------------------------------------------ */
 
 /* Charge so much of a wait, in this pass; memory: NULL outside of one. */
@@ -401,7 +275,7 @@ charge(LgMemory *memory, const OpenWait *wait, int64 seen, int64 estimated, bool
 static void
 attribute(Pass *pass, OpenWait *wait, const LgLockWaiter *lock_waiter, const LgWho *waiter)
 {
-	int root = root_of(pass->graph, lock_waiter, wait->root_slot);
+	int root = lg_waited_root(pass->graph, lock_waiter, wait->root_slot);
 	LgWho root_who;
 	LgWho waiter_who;
 	int place = 0;
@@ -417,7 +291,7 @@ attribute(Pass *pass, OpenWait *wait, const LgLockWaiter *lock_waiter, const LgW
 		return;
 
 	if (!same)
-		wait->waited.lock.held_mode = held_mode_of(pass->graph, lock_waiter, root);
+		wait->waited.lock.held_mode = lg_waited_held_mode(pass->graph, lock_waiter, root);
 	if (waiter == NULL && wait->waiter != 0)
 		waiter = &kept_at(wait->waiter)->who;
 	else if (waiter == NULL)
@@ -632,7 +506,7 @@ begin(Pass *pass, const LgLockWaiter *waiter)
 	int64 age = age_at_first_sight(pass, waiter);
 
 	(void) lg_who_read(waiter->slot, waiter->pid, &who);
-	describe_waited(pass->graph, waiter, who.databaseid, &waited);
+	lg_waited_describe(pass->graph, waiter, who.databaseid, &waited);
 
 	memset(wait, 0, sizeof(OpenWait));
 	wait->pid = waiter->pid;
@@ -663,7 +537,7 @@ go_on(Pass *pass, OpenWait *wait, const LgLockWaiter *waiter)
 	LgTime now = pass->memory->now;
 	int64 elapsed = now.mono - wait->last_seen.mono;
 
-	if (now.mono - wait->first_seen.mono < SETTLE_WITHIN && settle(&wait->waited))
+	if (now.mono - wait->first_seen.mono < SETTLE_WITHIN && lg_waited_settle(&wait->waited))
 		wait->contention = 0; /* from now on it is charged to that table */
 	attribute(pass, wait, waiter, NULL);
 	charge(pass->memory, wait, elapsed, 0, false);

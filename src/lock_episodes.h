@@ -9,6 +9,7 @@
 #include "contention.h"
 #include "memory.h"
 #include "records.h"
+#include "waited.h"
 #include "who.h"
 
 /* How a wait ended. */
@@ -22,20 +23,6 @@ typedef enum LgWaitEnd
 	LG_WAIT_POLICY,
 	LG_WAIT_BY_HAND
 } LgWaitEnd;
-
-#define LG_WAIT_CANDIDATES 8
-
-/* What is awaited, as far as it was known when the wait was first seen. */
-typedef struct LgWaited
-{
-	LgContendedLock lock;
-	BlockNumber block;
-	OffsetNumber offset;
-	bool has_block;
-	bool has_offset;
-	uint8 n_candidates; /* if lock.uncertain: relations it may be; more than fit: none */
-	Oid candidates[LG_WAIT_CANDIDATES];
-} LgWaited;
 
 /* A wait that is over.  All times in microseconds. */
 typedef struct LgLockWaitRecord
