@@ -38,6 +38,7 @@
 #include "farewell.h"
 #include "lock_episodes.h"
 #include "lock_roots.h"
+#include "prefetch.h"
 #include "settings.h"
 #include "shared.h"
 #include "state.h"
@@ -144,6 +145,14 @@ static OpenWait *
 wait_of(int slot)
 {
 	return (OpenWait *) ((char *) lg_shared->lock_episodes + lists_size()) + slot;
+}
+
+static void
+prefetch_wait(const OpenWait *wait)
+{
+	lg_prefetch(&wait->pid);
+	lg_prefetch(&wait->seen_in);
+	lg_prefetch(&wait->root_now);
 }
 
 static KeptWho *
@@ -638,6 +647,8 @@ lg_lock_episodes_observe(LgMemory *memory)
 		for (int i = 0; i < pass.graph->n_waiters; i++)
 		{
 			CHECK_FOR_INTERRUPTS();
+			if (i + LG_AHEAD < pass.graph->n_waiters)
+				prefetch_wait(wait_of(pass.graph->waiters[i + LG_AHEAD].slot));
 			see(&pass, &pass.graph->waiters[i]);
 		}
 	}

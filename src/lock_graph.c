@@ -35,6 +35,7 @@
 #include "compat.h"
 #include "lock_graph.h"
 #include "lock_roots.h"
+#include "prefetch.h"
 #include "sessions.h"
 
 /* At most so many holders are copied in a reading; what is beyond is cut off and counted. */
@@ -65,6 +66,8 @@ typedef struct Reader
 	RawEntry *raw;
 	int n_raw_holders; /* raw[0 ..], then the queue */
 	int n_raw;
+	int *awaiting; /* slots of processes that wait */
+	int n_awaiting;
 	HTAB *seen; /* tags of the locks copied in this reading */
 	int nodes_room;
 	int waiters_room;
@@ -255,6 +258,8 @@ store_lock(Reader *reader, const LgAwaitedLock *copy)
 	{
 		const RawEntry *entry = &reader->raw[i];
 
+		if (i + LG_AHEAD < reader->n_raw)
+			lg_sessions_prefetch(slot_of(entry[LG_AHEAD].proc));
 		if (i < reader->n_raw_holders)
 		{
 			LgLockHolder *holder = &graph->holders[graph->n_holders++];
@@ -297,6 +302,7 @@ init_reader(Reader *reader)
 	reader->graph = graph;
 	reader->slots = ProcGlobal->allProcCount + max_prepared_xacts;
 	reader->raw = palloc_extended(sizeof(RawEntry) * 2 * reader->slots, MCXT_ALLOC_HUGE);
+	reader->awaiting = palloc_extended(sizeof(int) * reader->slots, MCXT_ALLOC_HUGE);
 	reader->seen =
 		hash_create("pg_lifeguard awaited locks", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	reader->nodes_room = reader->waiters_room = reader->holders_room = reader->locks_room = 64;
@@ -306,6 +312,29 @@ init_reader(Reader *reader)
 	graph->nodes = palloc(sizeof(LgLockNode) * reader->nodes_room);
 	graph->node_of_slot = palloc_extended(sizeof(int) * reader->slots, MCXT_ALLOC_HUGE);
 	memset(graph->node_of_slot, -1, sizeof(int) * reader->slots);
+}
+
+/*
+ * Find who waits.  Of each is fetched what a walk along its queue reads: that walk
+ * goes from one to the next under the partition lock, and would wait for memory
+ * there.  Takes no lock.
+ */
+static void
+find_awaiting(Reader *reader)
+{
+	for (int slot = 0; slot < (int) ProcGlobal->allProcCount; slot++)
+	{
+		volatile PGPROC *proc = &ProcGlobal->allProcs[slot];
+
+		if (proc->waitLock == NULL)
+			continue;
+		if (reader->graph == NULL)
+			init_reader(reader);
+		reader->awaiting[reader->n_awaiting++] = slot;
+		lg_prefetch(&proc->LG_WAIT_LINK);
+		lg_prefetch(&proc->waitStart);
+		lg_prefetch(proc->waitProcLock);
+	}
 }
 
 /*
@@ -322,16 +351,15 @@ lg_lock_graph_collect(void)
 
 	memset(&reader, 0, sizeof(reader));
 
-	for (int slot = 0; slot < (int) ProcGlobal->allProcCount; slot++)
+	find_awaiting(&reader);
+	for (int i = 0; i < reader.n_awaiting; i++)
 	{
-		volatile PGPROC *proc = &ProcGlobal->allProcs[slot];
+		volatile PGPROC *proc = &ProcGlobal->allProcs[reader.awaiting[i]];
 		LOCK *lock = proc->waitLock;
 
 		if (lock == NULL)
 			continue;
 		CHECK_FOR_INTERRUPTS();
-		if (reader.graph == NULL)
-			init_reader(&reader);
 		memcpy(&copy.tag, &lock->tag, sizeof(LOCKTAG));
 		if (hash_search(reader.seen, &copy.tag, HASH_FIND, NULL) != NULL)
 			continue;
@@ -350,6 +378,7 @@ lg_lock_graph_collect(void)
 		return NULL;
 	reader.graph->read_at = GetCurrentTimestamp();
 	hash_destroy(reader.seen);
+	pfree(reader.awaiting);
 	pfree(reader.raw);
 	return reader.graph->n_waiters > 0 ? reader.graph : NULL;
 }

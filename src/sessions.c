@@ -26,6 +26,7 @@
 #include "storage/procarray.h"
 
 #include "compat.h"
+#include "prefetch.h"
 #include "sessions.h"
 
 #define MAX_TRIES 1000 /* to read a status entry, under a lock */
@@ -143,6 +144,40 @@ lg_sessions_read_one(int slot, LgSession *session)
 }
 
 /*
+ * Fetch what lg_sessions_read_one() reads of a slot.  Takes no lock.
+ */
+void
+lg_sessions_prefetch(int slot)
+{
+	volatile PGPROC *proc = &ProcGlobal->allProcs[slot];
+	int index = LG_STATUS_INDEX(proc);
+	volatile PgBackendStatus *status;
+
+	lg_prefetch(&proc->waitLock);
+	lg_prefetch(&proc->statusFlags);
+	lg_prefetch(&proc->wait_event_info);
+	if (index < 0 || index >= LG_STATUS_SLOTS)
+		return;
+	status = LG_STATUS_BASE + index;
+	lg_prefetch(&status->st_procpid);
+	lg_prefetch(&status->st_databaseid);
+	lg_prefetch(&status->st_state);
+	lg_prefetch(&status->st_query_id);
+}
+
+/* More of a slot is worth fetching only if it is taken, so that is fetched earlier still. */
+static void
+prefetch_ahead(int slot)
+{
+	volatile PGPROC *procs = ProcGlobal->allProcs;
+
+	if (slot + 2 * LG_AHEAD < MaxConnections)
+		lg_prefetch(&procs[slot + 2 * LG_AHEAD].procLatch);
+	if (slot + LG_AHEAD < MaxConnections && procs[slot + LG_AHEAD].procLatch.owner_pid != 0)
+		lg_sessions_prefetch(slot + LG_AHEAD);
+}
+
+/*
  * Read the next client session of a walk.  The first MaxConnections slots are
  * theirs and nobody else's.  Returns false when there is none any more; then
  * scan->used is complete.  Takes no lock.
@@ -154,6 +189,7 @@ lg_sessions_next(LgSessionScan *scan, LgSession *session)
 	{
 		int slot = scan->slot++;
 
+		prefetch_ahead(slot);
 		if (ProcGlobal->allProcs[slot].procLatch.owner_pid == 0)
 			continue;
 		scan->used++;

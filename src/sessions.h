@@ -53,6 +53,7 @@ typedef struct LgSessionScan
 extern bool lg_sessions_next(LgSessionScan *scan, LgSession *session);
 extern int lg_sessions_count_walsenders(void);
 extern int lg_sessions_slot_pid(int slot);
+extern void lg_sessions_prefetch(int slot);
 extern bool lg_sessions_read_one(int slot, LgSession *session);
 extern void lg_sessions_init_texts(LgSessionTexts *texts, bool with_query);
 extern bool lg_sessions_read_texts(const LgSession *session, LgSessionTexts *texts);
