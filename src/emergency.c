@@ -228,7 +228,7 @@ tell_holders(StringInfo out, const Holders *holders, TimestampTz now)
 		appendStringInfoChar(out, '.');
 	}
 	if (others > 0)
-		appendStringInfo(out, "\nHeld: %d by %d others.", others, holders->n - MAX_GROUPS);
+		appendStringInfo(out, "\nHeld: %d by %d more of these.", others, holders->n - MAX_GROUPS);
 }
 
 /* --- who blocks --------------------------------------------------------------- */

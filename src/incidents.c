@@ -9,8 +9,9 @@
  * and neither does it keep one alive: a server that is always at 87 % of its slots
  * has incidents of waiters that end.
  *
- * Its record is added when it begins and changed while it goes on, so that at most
- * about a second of it is missing after a crash.  Between two passes all lies in
+ * Its record is added when it begins and changed at most once a second while it goes
+ * on, later more seldom, so that little of it is missing after a crash: two seconds, or
+ * a six-hundredth of a long one's length, at most a minute.  Between two passes all lies in
  * shared memory: a collector that is started again goes on where the last one
  * stopped.  A new life of the server begins without an incident; the records of
  * the life before tell by their boot that they do not go on.

@@ -7,7 +7,8 @@
  *
  * Each metric is here for an alert of contrib/prometheus or for a finding; one that
  * is for neither does not belong here, and there are never more than 25 of them.
- * Counters begin with zero when the server does.
+ * Counters begin with zero when the server does, those of refusals and setup times
+ * with lifeguard.reset(), too.
  *
  * Locking: lg_shared->lock to copy what is shared; series.c and rescue_functions.c
  * say what they take.

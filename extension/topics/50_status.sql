@@ -56,7 +56,7 @@ COMMENT ON COLUMN lifeguard.status.waiting IS 'Sessions and other processes wait
 COMMENT ON COLUMN lifeguard.status.blockers IS 'Root blockers, as the newest pass saw it';
 COMMENT ON COLUMN lifeguard.status.longest_wait IS 'Longest lock wait, as the newest pass saw it';
 COMMENT ON COLUMN lifeguard.status.shared_memory IS 'Shared memory in use, in bytes';
-COMMENT ON COLUMN lifeguard.status.waits_cut_off IS 'Waiters, or roots of waiters, left out of passes because a bound was reached';
+COMMENT ON COLUMN lifeguard.status.waits_cut_off IS 'Waiters, or roots of waiters, left out of passes because a bound was reached; also waits that were only summed, or lack their root, for want of room';
 COMMENT ON COLUMN lifeguard.status.waits_folded IS 'Waits that contention has, for want of room, without their statements or without saying of whom and of what; one that lasts over several minutes may count in each';
 COMMENT ON COLUMN lifeguard.status.reset_at IS 'When lifeguard.reset() was last called; the view contention counts from then on';
 COMMENT ON COLUMN lifeguard.status.keeper_last_run IS 'When a keeper, who reads policies and writes ledger and histories, was last in the home database';

@@ -494,9 +494,9 @@ BEGIN
 	LOOP
 		total := g;
 		next := lifeguard.report_idle_step(g);
-		notes := ARRAY['Worst', format('PID %s from %s for %s, %s blocked, %s of waiting; ended by %s', g.pid, lifeguard.report_time(g.idle_start),
+		notes := ARRAY['Worst', format('PID %s from %s for %s, %s blocked, %s of waiting; ended: %s', g.pid, lifeguard.report_time(g.idle_start),
 				lifeguard.report_duration(extract(epoch FROM g.lasted)), coalesce(g.max_blocked, 0),
-				lifeguard.report_duration(coalesce(g.blocked_seconds, 0)), coalesce(g.ended_by, 'something not known'))]
+				lifeguard.report_duration(coalesce(g.blocked_seconds, 0)), coalesce(g.ended_by, 'not known'))]
 			|| CASE WHEN g.query <> '' THEN ARRAY['Last statement', lifeguard.report_line(g.query)] END
 			|| CASE WHEN g.query_tags <> '' THEN ARRAY['Tags', lifeguard.report_line(g.query_tags)] END;
 		rows := rows || lifeguard.report_row(

@@ -471,8 +471,8 @@ BEGIN
 		GROUP BY l.policy, l.outcome
 	)
 	SELECT 'warning', CASE WHEN e.outcome LIKE 'spared%' THEN 'spared' ELSE e.outcome END,
-		format('policy %s left %s as they were: %s', lifeguard.report_line(e.policy, 64),
-			lifeguard.report_count(e.sessions, 'session', 'sessions'), regexp_replace(e.outcome, '^spared: ', '')),
+		format('policy %s left %s: %s', lifeguard.report_line(e.policy, 64),
+			lifeguard.report_count(e.sessions, 'session as it was', 'sessions as they were'), regexp_replace(e.outcome, '^spared: ', '')),
 		format('In the last hour%s. The newest was %s%s.', CASE WHEN e.blocked > 0 THEN format(', while up to %s waited for one of them', e.blocked) ELSE '' END,
 			lifeguard.report_who(e.newest[2], e.newest[3]::name, e.newest[4]::name), coalesce(': ' || lifeguard.report_line(e.newest[5], 200), '')),
 		CASE e.outcome

@@ -178,7 +178,7 @@ close_console() {
 
 has_left() { [ ! -e "/proc/$1" ]; }
 
-# Somebody changes the front page by hand, and goes to lunch before COMMIT.
+# Somebody changes the front page by hand, and goes to dinner before COMMIT.
 forget_transaction() {
 	[ -e "$cluster/admin" ] || open_console
 	updates=$((updates + 1))
@@ -191,7 +191,7 @@ forget_transaction() {
 		give_up "admin-console could not update"
 }
 
-# What the console of whoever comes back from lunch says.
+# What the console of whoever comes back from dinner says.
 type_commit() {
 	printf 'COMMIT;\n\\echo committed %d\n' "$updates" >&"$admin_input" || true
 	wait_until 10 grep -q "connection to server was lost\|committed $updates" "$cluster/log/admin-console" || true

@@ -152,6 +152,7 @@ visitors_table() {
 
 saturate_without() {
 	step "The sale begins: 50 visitors, then 100, 200, 300. Each comes every 3 s, and stays for 0.7 s."
+	tell "(Slots are counted as processes of the server: one that is about to refuse counts, too.)"
 	slots_named=
 	visitors 1 saturate_look
 	step "What they met, by their own count:"
@@ -223,7 +224,7 @@ saturate_arm() {
 	run "SELECT lifeguard.alter_policy('$making_room', min_duration => '10 s', action => 'terminate');"
 	show -x -c "SELECT name, target, min_duration, connections_above, connections_until, keep, action, victim_order,
 				max_per_pass, max_per_minute FROM lifeguard.policy WHERE name = '$making_room'"
-	tell "SELECT lifeguard.reset();   -- the highest count and the refusals of so far"
+	tell "SELECT lifeguard.reset();   -- forgets the high-water mark and the refusals so far"
 	ask "SELECT lifeguard.reset()" >/dev/null || give_up "that failed"
 	wait_until 10 is_armed || give_up "the policy is not in force"
 	check "settings of pg_lifeguard that are not the default" "$(ask "SELECT string_agg(name, ' ')

@@ -28,7 +28,7 @@ watch_evening() {
 
 watch_trouble() {
 	evening_to=$EPOCHREALTIME
-	step "admin-console: BEGIN; UPDATE cart_cache ... WHERE page = 'front page';   and goes to lunch."
+	step "admin-console: BEGIN; UPDATE cart_cache ... WHERE page = 'front page';   and goes to dinner."
 	forget_transaction
 	tell "One page in twenty counts a visit in that row. Each that does now waits, and so, one by" \
 		"one, does every connection of shop-web. New requests open new connections."
@@ -147,7 +147,7 @@ watch_remedy() {
 		'BEGIN { printf "%.1f s later nobody waits any more.", to - from }')"
 	night_show 8
 	after_to=$EPOCHREALTIME
-	tell "admin-console comes back from lunch and types COMMIT:"
+	tell "admin-console comes back from dinner and types COMMIT:"
 	type_commit
 	sed '1,/^updated/d; s/^/       /' "$cluster/log/admin-console"
 }

@@ -203,7 +203,7 @@ $text = section($report, 'Idle transactions');
 @rows = table($text);
 is(join('|', map { "$_->{Application} $_->{Role} $_->{Pauses} $_->{Longest} $_->{'Seconds blocked'} $_->{'Most blocked'} $_->{'Horizon age'}" } @rows),
 	'web shop 3 40.0 s 400.0 12 |metabase reports 1 30 min 0.0 0 250000', 'the worst, and the longest');
-like($text, qr/^- Worst: PID 501 from 2026-01-11 02:50:00 for 40\.0 s, 12 blocked, 5 min of waiting; ended by policy$/m, 'the worst of them');
+like($text, qr/^- Worst: PID 501 from 2026-01-11 02:50:00 for 40\.0 s, 12 blocked, 5 min of waiting; ended: policy$/m, 'the worst of them');
 like($text, qr/a limit of 10 s would have met 2 of 3 pauses and saved about 5 min;/, 'a limit with its figures');
 like($text, qr/^  SELECT lifeguard\.create_policy\('idle_web', 'idle in transaction', '10 s', min_blocked => 1, applications => ARRAY\['web'\]\);$/m, 'the call');
 like($text, qr/held back vacuum by up to 250000 transactions.*a timeout of 5 min for that role would have ended 1 of 1 pause\./, 'the other has harmed only vacuum');

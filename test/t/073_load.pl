@@ -349,11 +349,11 @@ is(LgSession->new($node, user => 'clerk', refused_ok => 1)->{refused}{sqlstate},
 @crowd = grep { $_->{socket} } @crowd;
 ok($eye->poll('SELECT used = 47 FROM lifeguard.connections'), 'room again');
 $eye->query('ALTER ROLE stranger CONNECTION LIMIT 0');
-is(LgSession->new($node, user => 'stranger', refused_ok => 1)->{refused}{sqlstate}, '53300', 'turned away by a limit') foreach 1 .. 2;
+is(LgSession->new($node, user => 'stranger', refused_ok => 1)->{refused}{sqlstate}, '53300', 'turned away by a limit');
 $eye->query('SELECT lifeguard.run_pass()');
 is(bottlenecks(), "slots|max_connections\nslots|CONNECTION LIMIT of role stranger", 'slots were too few a moment ago');
-is(join("\n", map { /(\d+ connection attempts.*minute)/ } split /\n/, bottlenecks('figures')),
-	"3 connection attempts were turned away in the last minute\n2 connection attempts were turned away by that in the last minute", 'figures');
+is(join("\n", map { /(\d+ connection attempts? .*minute)/ } split /\n/, bottlenecks('figures')),
+	"3 connection attempts were turned away in the last minute\n1 connection attempt was turned away by that in the last minute", 'figures');
 push @idle, crowd(10, undef, application_name => 'lgtest');
 $eye->query('SELECT probe_forget()');
 

@@ -296,10 +296,10 @@ my @left = map { LgSession->new($node, user => 'web', parameters => { applicatio
 is(found($session, 'spared') . found($session, 'over limit'), '', 'nobody to act on');
 $_->query('BEGIN') foreach @left;
 ok(comes($session, 'spared'), 'a protection');
-is(found($session, 'spared'), 'warning|policy payroll left 1 session as they were: protected application', 'whose');
+is(found($session, 'spared'), 'warning|policy payroll left 1 session as it was: protected application', 'whose');
 like(column($session, 'spared', 'remedy'), qr/^pg_lifeguard\.protected_applications names it/, 'what to do');
 ok(comes($session, 'over limit'), 'a limit');
-is(found($session, 'over limit'), 'warning|policy few left 1 session as they were: over limit', 'whose');
+is(found($session, 'over limit'), 'warning|policy few left 1 session as it was: over limit', 'whose');
 $session->query(column($session, 'over limit', 'remedy'));
 is($session->query("SELECT max_per_pass, max_per_minute FROM lifeguard.policy WHERE name = 'few'"), '0|21', 'the remedy');
 dismiss($session, @left);
@@ -314,7 +314,7 @@ is(found($session, 'not permitted'), '', 'nobody to act on');
 my $not_mine = LgSession->new($node, user => 'clerk', parameters => { application_name => 'foreign' });
 $not_mine->query('BEGIN');
 ok(comes($session, 'not permitted'), 'a policy that may not');
-is(found($session, 'not permitted'), 'warning|policy foreign left 1 session as they were: not permitted', 'which');
+is(found($session, 'not permitted'), 'warning|policy foreign left 1 session as it was: not permitted', 'which');
 dismiss($session, $not_mine);
 lg_drop($session);
 
