@@ -51,7 +51,7 @@ COMMENT ON COLUMN lifeguard.contention_entries.root_usesysid IS 'Role of the roo
 COMMENT ON COLUMN lifeguard.contention_entries.root_application_name IS 'What the root blockers client called itself';
 COMMENT ON COLUMN lifeguard.contention_entries.root_usename IS 'Role of the root blocker; NULL when there was none, as in a deadlock';
 COMMENT ON COLUMN lifeguard.contention_entries.root_query_id IS 'Query identifier of its running or last statement, when compute_query_id gives one';
-COMMENT ON COLUMN lifeguard.contention_entries.root_query IS 'That statement without its constants';
+COMMENT ON COLUMN lifeguard.contention_entries.root_query IS 'That statement without its constants; <prepared transaction> where the root blocker is one';
 COMMENT ON COLUMN lifeguard.contention_entries.waiter_usesysid IS 'Role of the waiter';
 COMMENT ON COLUMN lifeguard.contention_entries.waiter_application_name IS 'What the waiters client called itself';
 COMMENT ON COLUMN lifeguard.contention_entries.waiter_usename IS 'Role of the waiter';
@@ -152,7 +152,7 @@ COMMENT ON COLUMN lifeguard.contention_minutes.held_mode IS 'Strongest mode in w
 COMMENT ON COLUMN lifeguard.contention_minutes.root_application_name IS 'What the root blockers client called itself';
 COMMENT ON COLUMN lifeguard.contention_minutes.root_usename IS 'Role of the root blocker; NULL when there was none, as in a deadlock';
 COMMENT ON COLUMN lifeguard.contention_minutes.root_query_id IS 'Query identifier of its running or last statement, when compute_query_id gives one; NULL for roles whose statements you may not see';
-COMMENT ON COLUMN lifeguard.contention_minutes.root_query IS 'That statement without its constants; likewise';
+COMMENT ON COLUMN lifeguard.contention_minutes.root_query IS 'That statement without its constants; <prepared transaction> where the root blocker is one; likewise';
 COMMENT ON COLUMN lifeguard.contention_minutes.waiter_application_name IS 'What the waiters client called itself';
 COMMENT ON COLUMN lifeguard.contention_minutes.waiter_usename IS 'Role of the waiter';
 COMMENT ON COLUMN lifeguard.contention_minutes.waiter_query_id IS 'Query identifier of the statement that waits; NULL where root_query_id would be';
@@ -262,7 +262,7 @@ COMMENT ON COLUMN lifeguard.contention.held_mode IS 'Strongest mode in which the
 COMMENT ON COLUMN lifeguard.contention.root_application_name IS 'What the root blockers client called itself';
 COMMENT ON COLUMN lifeguard.contention.root_usename IS 'Role of the root blocker; NULL when there was none, as in a deadlock';
 COMMENT ON COLUMN lifeguard.contention.root_query_id IS 'Query identifier of its running or last statement, when compute_query_id gives one; NULL for roles whose statements you may not see';
-COMMENT ON COLUMN lifeguard.contention.root_query IS 'That statement without its constants; likewise';
+COMMENT ON COLUMN lifeguard.contention.root_query IS 'That statement without its constants; <prepared transaction> where the root blocker is one; likewise';
 COMMENT ON COLUMN lifeguard.contention.waiter_application_name IS 'What the waiters client called itself';
 COMMENT ON COLUMN lifeguard.contention.waiter_usename IS 'Role of the waiter';
 COMMENT ON COLUMN lifeguard.contention.waiter_query_id IS 'Query identifier of the statement that waits; NULL where root_query_id would be';

@@ -251,6 +251,19 @@ unlike($page, qr/<script|\bhttps?:|url\(|\@import/i, 'no script, no network');
 my ($longest) = sort { $b <=> $a } map { scalar(() = $_ =~ /V/g) } $page =~ / d="(M[^"]*)"/g;
 cmp_ok($longest, '<=', 2 * 300, 'its curves are bounded');
 
+# --- a prepared transaction is named as such, and what to do about it
+$session->query("BEGIN; UPDATE lifeguard.contention_entries SET root_application_name = NULL, root_query_id = NULL, root_query = '<prepared transaction>' WHERE number = 4");
+$text = section($session->query("SELECT lifeguard.report($night)"), 'Contention');
+like($text, qr/^- Who: a prepared transaction of shop made .* wait\n- Waiter's statement: .*\n(?:- .*\n)*- Next step: The blocker is a prepared transaction/m, 'a prepared transaction');
+like($text, qr/pg_prepared_xacts/, 'where to find it');
+$session->query('ROLLBACK');
+
+# --- the statement that took the locks, where statements of transactions were recorded
+$session->query("BEGIN; UPDATE lifeguard.idle_transaction_entries SET statements = ARRAY['LOCK orders', 'UPDATE cache', query] WHERE number = 1");
+$text = section($session->query("SELECT lifeguard.report($night)"), 'Idle transactions');
+like($text, qr/^- Last statement: UPDATE cache .*\n- Before it: LOCK orders; UPDATE cache\n/m, 'what came before the last statement');
+$session->query('ROLLBACK');
+
 # --- whoever may not see statements does not see them here, nor fails because there
 # is a schema that he may not use
 $session->query('REVOKE USAGE ON SCHEMA public FROM PUBLIC');
@@ -263,6 +276,8 @@ foreach my $role ('clerk', 'reports')
 		unlike($seen, qr/secret/, "$role: $function hides statements");
 		like($seen, qr/425\.0/, "$role: $function has the figures");
 		like($seen, qr/insufficient privilege/, "$role: $function says what it hides");
+		unlike($seen, qr/No transaction stayed idle/, "$role: $function takes nobody's pauses for none");
+		like($seen, $role eq 'clerk' ? qr/None that you may see: / : qr/Only those of roles that you are a member of\./, "$role: $function says whose they are");
 		is($seen =~ /its own/ ? 'shown' : 'hidden', $role eq 'clerk' ? 'hidden' : 'shown', "$role: $function and the statements of reports");
 	}
 	$eye->close;
