@@ -150,7 +150,8 @@ DECLARE
 	short numeric := lifeguard.report_limit(age);
 	blocked integer := greatest(1, incident.worst_waiters / 4);
 BEGIN
-	IF incident.root_pid > 0 AND incident.worst_waiters > 0 THEN
+	-- where few waited, whom they waited for is not what made the incident
+	IF incident.root_pid > 0 AND 'waiters' = ANY (incident.causes) THEN
 		-- for both targets the age is that of the blocker's state
 		step := format('%sSee what a policy would have saved that ends %s while %s or more wait for it (here it was up to %s, in %s); if that is what you want, create_policy() takes the same values.',
 			CASE WHEN incident.ended_by = 'policy' THEN 'A policy ended it (see actions); would sooner have been better? ' ELSE '' END,
@@ -161,7 +162,7 @@ BEGIN
 			'target', CASE WHEN idle THEN 'idle in transaction' ELSE 'blocker' END,
 			'min_duration', lifeguard.report_interval(short), 'min_blocked', blocked, 'action', 'terminate'),
 			incident.since, until);
-	ELSIF incident.root_pid = 0 THEN
+	ELSIF incident.root_pid = 0 AND 'waiters' = ANY (incident.causes) THEN
 		step := format('A prepared transaction kept %s waiting: look which of them are old, and end the one that nobody will commit.',
 			lifeguard.report_count(incident.worst_waiters, 'session', 'sessions'));
 		call := 'SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared;';
@@ -169,6 +170,11 @@ BEGIN
 		step := format('%s of %s usable slots were taken: look who held them at the worst moment.', incident.worst_used, incident.usable);
 		call := format('SELECT * FROM lifeguard.connection_usage_history WHERE minute = date_trunc(''minute'', timestamptz %s) ORDER BY held_max DESC;',
 			lifeguard.report_moment(coalesce(incident.worst_at, incident.since)));
+	ELSIF 'refusals' = ANY (incident.causes) THEN
+		step := format('%s refused, though no pass saw the slots taken: see by which limit, and whose.',
+			lifeguard.report_count(coalesce(incident.refusals, 0), 'connection was', 'connections were'));
+		call := format('SELECT cause, usename, datname, application_name, sum(attempts) FROM lifeguard.refusals WHERE at BETWEEN %s AND timestamptz %s + interval ''1 second'' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC;',
+			lifeguard.report_moment(incident.since), lifeguard.report_moment(until));
 	ELSIF incident.worst_waiters > 0 THEN
 		step := format('Look at its longest waits: up to %s waited at a time.', lifeguard.report_count(incident.worst_waiters, 'session', 'sessions'));
 		call := format('SELECT * FROM lifeguard.lock_wait_history WHERE wait_start BETWEEN %s AND %s ORDER BY duration DESC LIMIT 20;',
@@ -205,7 +211,7 @@ BEGIN
 				format('%s of %s', i.worst_used, i.usable), i.sessions_hurt::text,
 				to_char(i.seconds_lost, 'FM9999999999990.0'),
 				coalesce(i.ended_by, CASE WHEN i.until IS NULL THEN 'goes on' ELSE 'not known' END)],
-			ARRAY['First cause', CASE
+			ARRAY[CASE WHEN i.root_pid IS NULL OR 'waiters' = ANY (i.causes) THEN 'First cause' ELSE 'Others waited for' END, CASE
 					WHEN i.root_pid IS NULL THEN 'none known'
 					WHEN i.root_pid = 0 THEN 'a prepared transaction' || coalesce(' of ' || lifeguard.report_line(i.root_usename, 64), '')
 						|| coalesce(' in ' || lifeguard.report_line(i.root_datname, 64), '')
@@ -506,9 +512,9 @@ BEGIN
 				lifeguard.report_duration(coalesce(g.blocked_seconds, 0)), coalesce(g.ended_by, 'something not known'))]
 			|| CASE WHEN g.query <> '' THEN ARRAY['Last statement', lifeguard.report_line(g.query)] END
 			-- the one that took the locks may be an earlier one
-			|| CASE WHEN cardinality(g.statements) > 1 THEN ARRAY['Before it', (
+			|| CASE WHEN cardinality(g.statements) > 1 OR strpos(g.query, g.statements[1]) = 0 THEN ARRAY['Its transaction', (
 				SELECT string_agg(lifeguard.report_line(t.statement, 100), '; ' ORDER BY t.n)
-				FROM unnest(trim_array(g.statements, 1)) WITH ORDINALITY t (statement, n))] END
+				FROM unnest(g.statements) WITH ORDINALITY t (statement, n))] END
 			|| CASE WHEN g.query_tags <> '' THEN ARRAY['Tags', lifeguard.report_line(g.query_tags)] END;
 		rows := rows || lifeguard.report_row(
 			ARRAY[lifeguard.report_who(g.application_name, NULL, NULL), coalesce(lifeguard.report_line(g.usename, 64), ''),
