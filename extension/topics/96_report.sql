@@ -265,7 +265,7 @@ CREATE FUNCTION lifeguard.report_contention_step(c record, longest interval, fro
 	OUT step text, OUT call text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	width bigint := greatest(c.hot_row_width, c.avg_row_width);
+	width bigint := coalesce(c.hot_row_width, c.avg_row_width);
 	-- names are told schema-qualified; what is none is not for a call.  Looked up by
 	-- hand: to_regclass() fails where the caller may not use the schema.
 	names text[] := CASE WHEN c.datname = current_database()
