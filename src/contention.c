@@ -34,6 +34,7 @@
 #define PLACES 512							/* a power of two, well above the number of keys */
 #define CLIPPED_QUERY 128					/* of a statement that we do not have whole */
 #define CLIPPED_HEAD (LG_WHO_QUERY * 5 / 8) /* before what LgWho leaves out */
+#define PREPARED "<prepared transaction>"	/* instead of its statement */
 #define RESET_FILE PGSTAT_STAT_PERMANENT_DIRECTORY "/pg_lifeguard.reset"
 #define RESET_MAGIC 0x4c475231
 
@@ -230,6 +231,13 @@ keep_party(LgContentionParty *party, const LgWho *who)
 	party->userid = who->userid;
 	party->databaseid = who->databaseid;
 	party->query_id = who->query_id;
+
+	/* a prepared transaction has no statement; a session without a name is none */
+	if (who->pid == 0)
+	{
+		strlcpy(party->query, PREPARED, LG_CONTENTION_QUERY);
+		return;
+	}
 	strlcpy(party->application_name, who->application_name, NAMEDATALEN);
 	if (strlen(who->query) < LG_WHO_QUERY - 1)
 		lg_statements_squeeze(who->query, party->query, LG_CONTENTION_QUERY);

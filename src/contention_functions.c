@@ -40,7 +40,9 @@
 PG_FUNCTION_INFO_V1(pg_lifeguard_read_contention);
 PG_FUNCTION_INFO_V1(pg_lifeguard_read_row_widths);
 
-#define MOST_ROWS 8 /* looked for in one call */
+#define MOST_ROWS 8		/* looked for in one call */
+#define SAMPLE_BLOCKS 4 /* of a table, for the average width of its rows */
+#define SAMPLE_ROWS 64	/* of each of them, at most */
 
 /*
  * lifeguard.read_contention(): the records in shared memory, masked.
@@ -77,24 +79,6 @@ open_at_once(Oid relid)
 	return NULL;
 }
 
-/* Bytes of a table and its TOAST table; -1 if that one is locked. */
-static int64
-table_bytes(Relation table)
-{
-	int64 blocks = RelationGetNumberOfBlocks(table);
-
-	if (OidIsValid(table->rd_rel->reltoastrelid))
-	{
-		Relation toast = open_at_once(table->rd_rel->reltoastrelid);
-
-		if (toast == NULL)
-			return -1;
-		blocks += RelationGetNumberOfBlocks(toast);
-		relation_close(toast, AccessShareLock);
-	}
-	return blocks * BLCKSZ;
-}
-
 /* Bytes of a row as it is stored, with what TOAST holds of it; nothing is fetched. */
 static int64
 row_width(HeapTuple tuple, TupleDesc desc)
@@ -114,6 +98,8 @@ row_width(HeapTuple tuple, TupleDesc desc)
 		VARATT_EXTERNAL_GET_POINTER(pointer, DatumGetPointer(values[i]));
 		width += VARATT_EXTERNAL_GET_EXTSIZE(pointer);
 	}
+	pfree(values);
+	pfree(nulls);
 	return width;
 }
 
@@ -170,6 +156,61 @@ fetch_row(Relation table, BlockNumber block, OffsetNumber offset, Snapshot snaps
 	return copy;
 }
 
+/* Add up the widths of some visible rows of a block; returns how many they are. */
+static int
+add_widths(Relation table, BlockNumber block, Snapshot snapshot, int64 *sum)
+{
+	Buffer buffer = ReadBuffer(table, block);
+	Page page = BufferGetPage(buffer);
+	HeapTupleData rows[SAMPLE_ROWS];
+	OffsetNumber last;
+	int n = 0;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	last = PageGetMaxOffsetNumber(page);
+	for (OffsetNumber i = FirstOffsetNumber; i <= last && n < SAMPLE_ROWS; i++)
+	{
+		ItemId item = PageGetItemId(page, i);
+
+		if (!ItemIdIsNormal(item))
+			continue;
+		rows[n].t_data = (HeapTupleHeader) PageGetItem(page, item);
+		rows[n].t_len = ItemIdGetLength(item);
+		rows[n].t_tableOid = RelationGetRelid(table);
+		ItemPointerSet(&rows[n].t_self, block, i);
+		if (HeapTupleSatisfiesVisibility(&rows[n], snapshot, buffer))
+			n++;
+	}
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+
+	/* as long as the buffer is pinned, what is visible stays where it is */
+	for (int i = 0; i < n; i++)
+		*sum += row_width(&rows[i], RelationGetDescr(table));
+	ReleaseBuffer(buffer);
+	return n;
+}
+
+/*
+ * How wide rows are, by those in a few blocks; -1 if none is there.  Size over rows
+ * would take free space and dead rows for width: a counter alone in its table for 8 kB.
+ */
+static int64
+average_row(Relation table)
+{
+	Snapshot snapshot = GetActiveSnapshot();
+	BlockNumber blocks = RelationGetNumberOfBlocks(table);
+	int looked_at = (int) Min(blocks, SAMPLE_BLOCKS);
+	int64 sum = 0;
+	int n = 0;
+
+	for (int i = 0; i < looked_at; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		n += add_widths(table, (BlockNumber) ((uint64) blocks * i / looked_at), snapshot, &sum);
+	}
+	return n > 0 ? sum / n : -1;
+}
+
 /* The width of the widest of those rows; -1 if none is there. */
 static int64
 widest_row(Relation table, ArrayType *rows)
@@ -212,17 +253,17 @@ may_read(Oid relid)
 }
 
 /*
- * lifeguard.read_row_widths(relation, rows): bytes of a table with its TOAST table, and
- * of the widest of some rows, given as "(block,offset)".  NULL where there is no such
- * table, where it is locked, or, for rows, where the caller may not read it.  Waits for
- * no lock and raises no error for a table that is gone.
+ * lifeguard.read_row_widths(relation, rows): how wide the rows of a table are on average,
+ * and the widest of some, given as "(block,offset)".  NULL where there is no such
+ * table, where it is locked, or where the caller may not read it.  Waits for no lock and
+ * raises no error for a table that is gone.
  */
 Datum
 pg_lifeguard_read_row_widths(PG_FUNCTION_ARGS)
 {
 	Oid relid = PG_GETARG_OID(0);
 	Relation table = open_at_once(relid);
-	int64 bytes = -1;
+	int64 average = -1;
 	int64 width = -1;
 	TupleDesc desc;
 	Datum values[2];
@@ -232,13 +273,15 @@ pg_lifeguard_read_row_widths(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type of two columns");
 	if (table != NULL)
 	{
-		bytes = table_bytes(table);
 		if (table->rd_rel->relkind == RELKIND_RELATION && may_read(relid))
+		{
+			average = average_row(table);
 			width = widest_row(table, PG_GETARG_ARRAYTYPE_P(1));
+		}
 		relation_close(table, AccessShareLock);
 	}
-	values[0] = Int64GetDatum(bytes);
-	nulls[0] = bytes < 0;
+	values[0] = Int64GetDatum(average);
+	nulls[0] = average < 0;
 	values[1] = Int64GetDatum(width);
 	nulls[1] = width < 0;
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));

@@ -41,6 +41,8 @@
 #include "settings.h"
 #include "shared.h"
 #include "statement_trail.h"
+#include "statements.h"
+#include "who.h"
 
 #define CLOCK_TOLERANCE USECS_PER_SEC  /* between what the two clocks say of a pause */
 #define HORIZON_INTERVAL USECS_PER_SEC /* between two looks at who holds the horizon back */
@@ -369,6 +371,35 @@ one_statement(const IdleEpisode *episode, const LgSession *session, int reports)
 	return changes <= 2 * (uint32) reports;
 }
 
+/* Does what it runs end its transaction?  A slow COMMIT is seen while it does. */
+static bool
+runs_its_last(const LgSession *session)
+{
+	static const char *const words[] = {"commit", "end", "rollback", "abort",
+										"prepare transaction"};
+	LgSession again;
+	LgWho who;
+	char statement[32];
+
+	if (!lg_who_of(session, &who) || !lg_sessions_read_one(session->slot, &again) ||
+		again.pid != session->pid || again.changes != session->changes)
+		return false;
+	lg_statements_squeeze(who.query, statement, sizeof(statement));
+	if (pg_strncasecmp(statement, "rollback to", 11) == 0 ||
+		pg_strncasecmp(statement, "rollback prepared", 17) == 0 ||
+		pg_strncasecmp(statement, "commit prepared", 15) == 0)
+		return false;
+	for (int i = 0; i < (int) lengthof(words); i++)
+	{
+		int len = strlen(words[i]);
+
+		if (pg_strncasecmp(statement, words[i], len) == 0 &&
+			(statement[len] == '\0' || strchr(" ;", statement[len]) != NULL))
+			return true;
+	}
+	return false;
+}
+
 /* The session is there, and not in this pause any more. */
 static End
 judge_next(const IdleEpisode *episode, const LgSession *session)
@@ -380,7 +411,7 @@ judge_next(const IdleEpisode *episode, const LgSession *session)
 		session->query_start > episode->idle_start ? session->query_start : session->state_change;
 	if (episode->xact_start != 0 && session->xact_start == episode->xact_start)
 	{
-		end.by = BY_STATEMENT;
+		end.by = runs && runs_its_last(session) ? BY_END_OF_TRANSACTION : BY_STATEMENT;
 		end.exact = one_statement(episode, session, runs ? 4 : 5);
 	}
 	else if (session->state == STATE_IDLEINTRANSACTION_ABORTED)

@@ -49,7 +49,8 @@ typedef struct LgTopRoot
 {
 	int slot;
 	int pid;
-	TransactionId xid; /* of a prepared transaction */
+	TransactionId xid;		/* of a prepared transaction */
+	TimestampTz xact_start; /* of a session's; 0 = it had none */
 	LgFirstCause cause;
 } LgTopRoot;
 
@@ -195,6 +196,25 @@ note_relation(LgFirstCause *cause, const LgLockGraph *graph, int node)
 }
 
 /*
+ * Is it whom we met before, who still keeps others waiting for the same reason?  In
+ * another transaction it is not, unless somebody has waited for longer than that lasts:
+ * for a lock that belongs to the session.
+ */
+static bool
+is_same_root(const LgTopRoot *top, const LgLockNode *node)
+{
+	LgSession session;
+
+	if (!top->cause.known || top->slot != node->slot || top->pid != node->pid ||
+		top->xid != node->xid)
+		return false;
+	if (node->pid == 0 || !lg_sessions_read_one(node->slot, &session) || session.pid != node->pid)
+		return true;
+	return session.xact_start == 0 || session.xact_start == top->xact_start ||
+		   node->longest < session.xact_start;
+}
+
+/*
  * Keep who has most waiters, as it is when that begins: what it runs later is
  * another story.
  */
@@ -210,9 +230,10 @@ meet_top_root(LgTopRoot *top, const LgLockGraph *graph)
 		return;
 	}
 	node = &graph->nodes[index];
-	if (!top->cause.known || top->slot != node->slot || top->pid != node->pid ||
-		top->xid != node->xid)
+	if (!is_same_root(top, node))
 	{
+		LgSession session;
+
 		memset(top, 0, sizeof(LgTopRoot));
 		top->slot = node->slot;
 		top->pid = node->pid;
@@ -223,8 +244,11 @@ meet_top_root(LgTopRoot *top, const LgLockGraph *graph)
 			top->cause.root.databaseid = node->databaseid;
 			top->cause.known = true;
 		}
-		else
-			top->cause.known = lg_who_read(node->slot, node->pid, &top->cause.root);
+		else if (lg_sessions_read_one(node->slot, &session) && session.pid == node->pid)
+		{
+			top->xact_start = session.xact_start;
+			top->cause.known = lg_who_of(&session, &top->cause.root);
+		}
 	}
 	if (!OidIsValid(top->cause.relation))
 		note_relation(&top->cause, graph, index);
@@ -239,7 +263,8 @@ keep_first_cause(LgIncidents *incidents)
 
 	if (top->known &&
 		(!first->known || (!OidIsValid(first->relation) && first->root.pid == top->root.pid &&
-						   first->root.backend_start == top->root.backend_start)))
+						   first->root.backend_start == top->root.backend_start &&
+						   first->root.query_start == top->root.query_start)))
 		*first = *top;
 }
 

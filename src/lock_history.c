@@ -20,18 +20,17 @@
 #include "texts.h"
 
 /* Three times a session; then what is awaited; then the wait. */
-static const Oid types[] =
-	{
-		OIDOID,			INT4OID,	 TIMESTAMPTZOID, NAMEOID,	  NAMEOID, TEXTOID,
-		INETOID,		TEXTOID,	 INT8OID,		 TEXTOID,	  TEXTOID, /* waiter */
-		OIDOID,			INT4OID,	 TIMESTAMPTZOID, NAMEOID,	  NAMEOID, TEXTOID,
-		INETOID,		TEXTOID,	 INT8OID,		 TEXTOID,	  TEXTOID, /* root */
-		OIDOID,			INT4OID,	 TIMESTAMPTZOID, NAMEOID,	  NAMEOID, TEXTOID,
-		INETOID,		TEXTOID,	 INT8OID,		 TEXTOID,	  TEXTOID, /* root at the end */
-		TEXTOID,		OIDOID,		 TEXTOID,		 INT8OID,	  INT4OID, TEXTOID,
-		TEXTOID,														   /* to held_mode */
-		TIMESTAMPTZOID, INTERVALOID, INTERVALOID,	 INTERVALOID, INT4OID, /* to max_queue */
-		TEXTOID,		NAMEOID,	 TEXTOID /* ended_by, database, recorded_on */
+static const Oid types[] = {
+	OIDOID,			INT4OID,	 TIMESTAMPTZOID, NAMEOID,	  NAMEOID, TEXTOID,
+	INETOID,		TEXTOID,	 INT8OID,		 TEXTOID,	  TEXTOID, /* waiter */
+	OIDOID,			INT4OID,	 TIMESTAMPTZOID, NAMEOID,	  NAMEOID, TEXTOID,
+	INETOID,		TEXTOID,	 INT8OID,		 TEXTOID,	  TEXTOID, /* root */
+	OIDOID,			INT4OID,	 TIMESTAMPTZOID, NAMEOID,	  NAMEOID, TEXTOID,
+	INETOID,		TEXTOID,	 INT8OID,		 TEXTOID,	  TEXTOID, /* root at the end */
+	TEXTOID,		OIDOID,		 TEXTOID,		 INT8OID,	  INT4OID, /* to tuple */
+	OIDOID,			OIDOID,		 INT4OID,		 TEXTOID,	  TEXTOID, /* to held_mode */
+	TIMESTAMPTZOID, INTERVALOID, INTERVALOID,	 INTERVALOID, INT4OID, /* to max_queue */
+	TEXTOID,		NAMEOID,	 TEXTOID /* ended_by, database, recorded_on */
 };
 
 PG_FUNCTION_INFO_V1(pg_lifeguard_read_lock_wait_history);
@@ -102,7 +101,7 @@ add_mode(LgRows *rows, const LgContendedLock *lock, LOCKMODE mode)
 	lg_rows_add_text(rows, mode == NoLock ? NULL : GetLockmodeName(lock->lockmethod, mode));
 }
 
-/* locktype, relation, relation_name, page, tuple, mode, held_mode */
+/* locktype, relation, relation_name, page, tuple, classid, objid, objsubid, mode, held_mode */
 static void
 add_waited(LgRows *rows, const LgWaited *waited)
 {
@@ -119,6 +118,19 @@ add_waited(LgRows *rows, const LgWaited *waited)
 		lg_rows_add_int(rows, waited->offset);
 	else
 		lg_rows_add_null(rows);
+	if (lock->locktype == LOCKTAG_OBJECT || lock->locktype == LOCKTAG_USERLOCK ||
+		lock->locktype == LOCKTAG_ADVISORY)
+	{
+		/* either half of a key may be 0 */
+		lg_rows_add(rows, ObjectIdGetDatum(waited->classid));
+		lg_rows_add(rows, ObjectIdGetDatum(waited->objid));
+		lg_rows_add_int(rows, waited->objsubid);
+	}
+	else
+	{
+		for (int i = 0; i < 3; i++)
+			lg_rows_add_null(rows);
+	}
 	add_mode(rows, lock, lock->mode);
 	add_mode(rows, lock, lock->held_mode);
 }

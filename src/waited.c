@@ -131,6 +131,9 @@ lg_waited_describe(const LgLockGraph *graph, const LgLockWaiter *waiter, Oid of_
 	waited->has_offset = row.has_offset;
 	waited->block = row.block;
 	waited->offset = row.offset;
+	waited->classid = tag->locktag_field2;
+	waited->objid = tag->locktag_field3;
+	waited->objsubid = tag->locktag_field4;
 	if (row.uncertain && row.n_candidates <= LG_WAIT_CANDIDATES)
 	{
 		waited->n_candidates = row.n_candidates;

@@ -21,6 +21,9 @@ typedef struct LgWaited
 	OffsetNumber offset;
 	bool has_block;
 	bool has_offset;
+	Oid classid; /* of an object or an advisory key, as pg_locks shows it; else nothing */
+	Oid objid;
+	int16 objsubid;
 	uint8 n_candidates; /* if lock.uncertain: relations it may be; more than fit: none */
 	Oid candidates[LG_WAIT_CANDIDATES];
 } LgWaited;

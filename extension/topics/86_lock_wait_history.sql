@@ -14,7 +14,8 @@ CREATE FUNCTION lifeguard.read_lock_wait_history(
 	OUT root_at_end_datname name, OUT root_at_end_application_name text,
 	OUT root_at_end_client_addr inet, OUT root_at_end_state text, OUT root_at_end_query_id bigint,
 	OUT root_at_end_query text, OUT root_at_end_query_tags text, OUT locktype text,
-	OUT relation oid, OUT relation_name text, OUT page bigint, OUT tuple integer, OUT mode text,
+	OUT relation oid, OUT relation_name text, OUT page bigint, OUT tuple integer, OUT classid oid, OUT objid oid,
+	OUT objsubid integer, OUT mode text,
 	OUT held_mode text, OUT wait_start timestamptz, OUT duration interval, OUT "precision" interval,
 	OUT estimated interval, OUT max_queue integer, OUT ended_by text, OUT database name,
 	OUT recorded_on text)
@@ -67,6 +68,9 @@ CREATE TABLE lifeguard.lock_wait_entries (
 	relation_name text,
 	page bigint,
 	tuple integer,
+	classid oid,
+	objid oid,
+	objsubid integer,
 	mode text,
 	held_mode text,
 	wait_start timestamptz NOT NULL,
@@ -124,6 +128,9 @@ COMMENT ON COLUMN lifeguard.lock_wait_entries.relation IS 'The relation concerne
 COMMENT ON COLUMN lifeguard.lock_wait_entries.relation_name IS 'Its name, as learnt while it was there; uncertain where only candidates were known, NULL where it could not be learnt';
 COMMENT ON COLUMN lifeguard.lock_wait_entries.page IS 'Block of the row or page; NULL when the wait showed none';
 COMMENT ON COLUMN lifeguard.lock_wait_entries.tuple IS 'Offset of the row in it';
+COMMENT ON COLUMN lifeguard.lock_wait_entries.classid IS 'Catalog of the object, or first half of an advisory key';
+COMMENT ON COLUMN lifeguard.lock_wait_entries.objid IS 'OID of the object, or second half of an advisory key';
+COMMENT ON COLUMN lifeguard.lock_wait_entries.objsubid IS 'Column number, or for advisory locks 1 for one bigint key and 2 for two integer keys';
 COMMENT ON COLUMN lifeguard.lock_wait_entries.mode IS 'Mode that was awaited';
 COMMENT ON COLUMN lifeguard.lock_wait_entries.held_mode IS 'Strongest mode in which the root blocker held the same lock, or, where it held another, in which somebody else kept the waiter from it, when the wait was first seen; NULL when nobody held it so';
 COMMENT ON COLUMN lifeguard.lock_wait_entries.wait_start IS 'When the wait began; exact';
@@ -148,8 +155,8 @@ SELECT
 	m.root_query, m.root_query_tags, m.root_at_end_pid, m.root_at_end_backend_start,
 	m.root_at_end_usename, m.root_at_end_datname, m.root_at_end_application_name,
 	m.root_at_end_client_addr, m.root_at_end_state, m.root_at_end_query_id, m.root_at_end_query,
-	m.root_at_end_query_tags, m.locktype, m.relation, m.relation_name, m.page, m.tuple, m.mode,
-	m.held_mode, m.wait_start, m.duration, m."precision", m.estimated, m.max_queue, m.ended_by,
+	m.root_at_end_query_tags, m.locktype, m.relation, m.relation_name, m.page, m.tuple,
+	m.classid, m.objid, m.objsubid, m.mode, m.held_mode, m.wait_start, m.duration, m."precision", m.estimated, m.max_queue, m.ended_by,
 	m.database, m.recorded_on
 FROM memory m
 UNION ALL
@@ -176,7 +183,8 @@ SELECT
 	CASE WHEN may_root_at_end.see THEN e.root_at_end_query
 		WHEN e.root_at_end_pid IS NOT NULL THEN '<insufficient privilege>' END,
 	CASE WHEN may_root_at_end.see THEN e.root_at_end_query_tags END, e.locktype, e.relation,
-	e.relation_name, e.page, e.tuple, e.mode, e.held_mode, e.wait_start, e.duration, e."precision",
+	e.relation_name, e.page, e.tuple, e.classid, e.objid, e.objsubid, e.mode, e.held_mode,
+	e.wait_start, e.duration, e."precision",
 	e.estimated, e.max_queue, e.ended_by, e.database, e.recorded_on
 FROM ONLY lifeguard.lock_wait_entries e
 	-- a role that is gone has no members
@@ -224,6 +232,9 @@ COMMENT ON COLUMN lifeguard.lock_wait_history.relation IS 'The relation concerne
 COMMENT ON COLUMN lifeguard.lock_wait_history.relation_name IS 'Its name, as learnt while it was there; uncertain where only candidates were known, NULL where it could not be learnt';
 COMMENT ON COLUMN lifeguard.lock_wait_history.page IS 'Block of the row or page; NULL when the wait showed none';
 COMMENT ON COLUMN lifeguard.lock_wait_history.tuple IS 'Offset of the row in it';
+COMMENT ON COLUMN lifeguard.lock_wait_history.classid IS 'Catalog of the object, or first half of an advisory key';
+COMMENT ON COLUMN lifeguard.lock_wait_history.objid IS 'OID of the object, or second half of an advisory key';
+COMMENT ON COLUMN lifeguard.lock_wait_history.objsubid IS 'Column number, or for advisory locks 1 for one bigint key and 2 for two integer keys';
 COMMENT ON COLUMN lifeguard.lock_wait_history.mode IS 'Mode that was awaited';
 COMMENT ON COLUMN lifeguard.lock_wait_history.held_mode IS 'Strongest mode in which the root blocker held the same lock, or, where it held another, in which somebody else kept the waiter from it, when the wait was first seen; NULL when nobody held it so';
 COMMENT ON COLUMN lifeguard.lock_wait_history.wait_start IS 'When the wait began; exact';

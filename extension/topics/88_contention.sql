@@ -51,7 +51,7 @@ COMMENT ON COLUMN lifeguard.contention_entries.root_usesysid IS 'Role of the roo
 COMMENT ON COLUMN lifeguard.contention_entries.root_application_name IS 'What the root blocker''s client called itself';
 COMMENT ON COLUMN lifeguard.contention_entries.root_usename IS 'Role of the root blocker; NULL when there was none, as in a deadlock';
 COMMENT ON COLUMN lifeguard.contention_entries.root_query_id IS 'Query identifier of its running or last statement, when compute_query_id gives one';
-COMMENT ON COLUMN lifeguard.contention_entries.root_query IS 'That statement without its constants';
+COMMENT ON COLUMN lifeguard.contention_entries.root_query IS 'That statement without its constants; <prepared transaction> where the root blocker is one';
 COMMENT ON COLUMN lifeguard.contention_entries.waiter_usesysid IS 'Role of the waiter';
 COMMENT ON COLUMN lifeguard.contention_entries.waiter_application_name IS 'What the waiter''s client called itself';
 COMMENT ON COLUMN lifeguard.contention_entries.waiter_usename IS 'Role of the waiter';
@@ -83,11 +83,11 @@ COMMENT ON FUNCTION lifeguard.read_contention() IS
 'Reads contention per minute as shared memory has it; what the view contention_minutes shows besides its table.';
 
 CREATE FUNCTION lifeguard.read_row_widths(
-	relation oid, rows text[], OUT table_bytes bigint, OUT widest_row bigint)
+	relation oid, rows text[], OUT average_row bigint, OUT widest_row bigint)
 AS 'MODULE_PATHNAME', 'pg_lifeguard_read_row_widths'
 LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION lifeguard.read_row_widths(oid, text[]) IS
-'Bytes of a table with TOAST, and of the widest of some rows, given as (block,offset). Waits for no lock: NULLs where one would have to be waited for.';
+'Bytes that the rows of a table have on average with TOAST, by a few blocks, and the widest of some rows, given as (block,offset). Waits for no lock: NULLs where one would have to be waited for, and for whoever may not read the table.';
 
 CREATE FUNCTION lifeguard.histogram_add(sum double precision[], histogram real[])
 RETURNS double precision[]
@@ -152,7 +152,7 @@ COMMENT ON COLUMN lifeguard.contention_minutes.held_mode IS 'Strongest mode in w
 COMMENT ON COLUMN lifeguard.contention_minutes.root_application_name IS 'What the root blocker''s client called itself';
 COMMENT ON COLUMN lifeguard.contention_minutes.root_usename IS 'Role of the root blocker; NULL when there was none, as in a deadlock';
 COMMENT ON COLUMN lifeguard.contention_minutes.root_query_id IS 'Query identifier of its running or last statement, when compute_query_id gives one; NULL for roles whose statements you may not see';
-COMMENT ON COLUMN lifeguard.contention_minutes.root_query IS 'That statement without its constants; likewise';
+COMMENT ON COLUMN lifeguard.contention_minutes.root_query IS 'That statement without its constants; <prepared transaction> where the root blocker is one; likewise';
 COMMENT ON COLUMN lifeguard.contention_minutes.waiter_application_name IS 'What the waiter''s client called itself';
 COMMENT ON COLUMN lifeguard.contention_minutes.waiter_usename IS 'Role of the waiter';
 COMMENT ON COLUMN lifeguard.contention_minutes.waiter_query_id IS 'Query identifier of the statement that waits; NULL where root_query_id would be';
@@ -236,8 +236,7 @@ SELECT s.datname, s.relation_name, s.locktype, s.mode, s.held_mode,
 	round(pg_stat_get_tuples_hot_updated(c.oid)::numeric
 		/ nullif(pg_stat_get_tuples_updated(c.oid), 0), 3),
 	pg_stat_get_dead_tuples(c.oid),
-	CASE WHEN c.reltuples > 0 THEN (w.table_bytes / c.reltuples)::bigint END,
-	w.widest_row
+	w.average_row, w.widest_row
 FROM sums s
 	LEFT JOIN top t ON t.key = s.key
 	LEFT JOIN pg_class c ON c.oid = s.relation AND c.relkind IN ('r', 'm', 't')
@@ -262,7 +261,7 @@ COMMENT ON COLUMN lifeguard.contention.held_mode IS 'Strongest mode in which the
 COMMENT ON COLUMN lifeguard.contention.root_application_name IS 'What the root blocker''s client called itself';
 COMMENT ON COLUMN lifeguard.contention.root_usename IS 'Role of the root blocker; NULL when there was none, as in a deadlock';
 COMMENT ON COLUMN lifeguard.contention.root_query_id IS 'Query identifier of its running or last statement, when compute_query_id gives one; NULL for roles whose statements you may not see';
-COMMENT ON COLUMN lifeguard.contention.root_query IS 'That statement without its constants; likewise';
+COMMENT ON COLUMN lifeguard.contention.root_query IS 'That statement without its constants; <prepared transaction> where the root blocker is one; likewise';
 COMMENT ON COLUMN lifeguard.contention.waiter_application_name IS 'What the waiter''s client called itself';
 COMMENT ON COLUMN lifeguard.contention.waiter_usename IS 'Role of the waiter';
 COMMENT ON COLUMN lifeguard.contention.waiter_query_id IS 'Query identifier of the statement that waits; NULL where root_query_id would be';
@@ -280,7 +279,7 @@ COMMENT ON COLUMN lifeguard.contention.top_row_seconds IS 'Seconds of each; one 
 COMMENT ON COLUMN lifeguard.contention.n_tup_upd IS 'Rows of the relation updated, as in pg_stat_all_tables; this and all that follows only for relations of this database';
 COMMENT ON COLUMN lifeguard.contention.hot_share IS 'Share of those updates that were HOT, within their page and without touching indexes';
 COMMENT ON COLUMN lifeguard.contention.n_dead_tup IS 'Dead rows, as in pg_stat_all_tables';
-COMMENT ON COLUMN lifeguard.contention.avg_row_width IS 'Bytes per row: size of table and TOAST table over the estimated number of rows; NULL when that is not known, or the table is locked';
+COMMENT ON COLUMN lifeguard.contention.avg_row_width IS 'Bytes per row as stored, TOAST included, by the rows in a few blocks of the table; NULL when there are none, the table is locked, or you may not read it';
 COMMENT ON COLUMN lifeguard.contention.hot_row_width IS 'Bytes of the widest of the first three top rows as stored, with what TOAST holds of it; where a row has moved on, of the one last updated in its block. NULL when none is there, the table is locked, or you may not read it';
 
 GRANT SELECT ON lifeguard.contention_minutes, lifeguard.contention TO PUBLIC;

@@ -150,7 +150,8 @@ DECLARE
 	short numeric := lifeguard.report_limit(age);
 	blocked integer := greatest(1, incident.worst_waiters / 4);
 BEGIN
-	IF incident.root_pid > 0 AND incident.worst_waiters > 0 THEN
+	-- where few waited, whom they waited for is not what made the incident
+	IF incident.root_pid > 0 AND 'waiters' = ANY (incident.causes) THEN
 		-- for both targets the age is that of the blocker's state
 		step := format('%sSee what a policy would have saved that ends %s while %s or more wait for it (here it was up to %s, in %s); if that is what you want, create_policy() takes the same values.',
 			CASE WHEN incident.ended_by = 'policy' THEN 'A policy ended it (see actions); would sooner have been better? ' ELSE '' END,
@@ -161,7 +162,7 @@ BEGIN
 			'target', CASE WHEN idle THEN 'idle in transaction' ELSE 'blocker' END,
 			'min_duration', lifeguard.report_interval(short), 'min_blocked', blocked, 'action', 'terminate'),
 			incident.since, until);
-	ELSIF incident.root_pid = 0 THEN
+	ELSIF incident.root_pid = 0 AND 'waiters' = ANY (incident.causes) THEN
 		step := format('A prepared transaction kept %s waiting: look which of them are old, and end the one that nobody will commit.',
 			lifeguard.report_count(incident.worst_waiters, 'session', 'sessions'));
 		call := 'SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared;';
@@ -169,6 +170,11 @@ BEGIN
 		step := format('%s of %s usable slots were taken: look who held them at the worst moment.', incident.worst_used, incident.usable);
 		call := format('SELECT * FROM lifeguard.connection_usage_history WHERE minute = date_trunc(''minute'', timestamptz %s) ORDER BY held_max DESC;',
 			lifeguard.report_moment(coalesce(incident.worst_at, incident.since)));
+	ELSIF 'refusals' = ANY (incident.causes) THEN
+		step := format('%s refused, though no pass saw the slots taken: see by which limit, and whose.',
+			lifeguard.report_count(coalesce(incident.refusals, 0), 'connection was', 'connections were'));
+		call := format('SELECT cause, usename, datname, application_name, sum(attempts) FROM lifeguard.refusals WHERE at BETWEEN %s AND timestamptz %s + interval ''1 second'' GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC;',
+			lifeguard.report_moment(incident.since), lifeguard.report_moment(until));
 	ELSIF incident.worst_waiters > 0 THEN
 		step := format('Look at its longest waits: up to %s waited at a time.', lifeguard.report_count(incident.worst_waiters, 'session', 'sessions'));
 		call := format('SELECT * FROM lifeguard.lock_wait_history WHERE wait_start BETWEEN %s AND %s ORDER BY duration DESC LIMIT 20;',
@@ -205,7 +211,7 @@ BEGIN
 				format('%s of %s', i.worst_used, i.usable), i.sessions_hurt::text,
 				to_char(i.seconds_lost, 'FM9999999999990.0'),
 				coalesce(i.ended_by, CASE WHEN i.until IS NULL THEN 'goes on' ELSE 'not known' END)],
-			ARRAY['First cause', CASE
+			ARRAY[CASE WHEN i.root_pid IS NULL OR 'waiters' = ANY (i.causes) THEN 'First cause' ELSE 'Others waited for' END, CASE
 					WHEN i.root_pid IS NULL THEN 'none known'
 					WHEN i.root_pid = 0 THEN 'a prepared transaction' || coalesce(' of ' || lifeguard.report_line(i.root_usename, 64), '')
 						|| coalesce(' in ' || lifeguard.report_line(i.root_datname, 64), '')
@@ -259,7 +265,7 @@ CREATE FUNCTION lifeguard.report_contention_step(c record, longest interval, fro
 	OUT step text, OUT call text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	width bigint := greatest(c.hot_row_width, c.avg_row_width);
+	width bigint := coalesce(c.hot_row_width, c.avg_row_width);
 	-- names are told schema-qualified; what is none is not for a call.  Looked up by
 	-- hand: to_regclass() fails where the caller may not use the schema.
 	names text[] := CASE WHEN c.datname = current_database()
@@ -272,7 +278,10 @@ DECLARE
 	short numeric := lifeguard.report_limit(extract(epoch FROM longest));
 	longest_text text := lifeguard.report_duration(extract(epoch FROM longest));
 BEGIN
-	IF c.mode IN ('AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock') AND c.locktype = 'relation' AND longest IS NOT NULL THEN
+	IF c.root_query = '<prepared transaction>' THEN
+		step := 'The blocker is a prepared transaction, which holds its locks whoever comes and goes: commit it or roll it back, and see who leaves such behind; a policy with target prepared transaction rolls back old ones.';
+		call := 'SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared;';
+	ELSIF c.mode IN ('AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock') AND c.locktype = 'relation' AND longest IS NOT NULL THEN
 		step := format('The waiter asks for %s on the whole relation, and all who come later queue behind it (longest wait %s): give such statements a lock_timeout and try again, or let a policy cancel them (it only logs until its action is cancel).',
 			c.mode, longest_text);
 		call := format('SELECT lifeguard.create_policy(''queued_ddl'', ''queued ddl'', ''%s'', min_blocked => 1);',
@@ -301,7 +310,7 @@ BEGIN
 		call := lifeguard.report_replay(jsonb_build_object('target', 'blocker', 'min_duration', lifeguard.report_interval(short),
 			'min_blocked', 1, 'action', 'terminate'), from_time, to_time);
 	ELSIF c.root_application_name IS NULL AND c.root_usename IS NULL THEN
-		step := 'No blocker is known: a deadlock, or a prepared transaction; look at the single waits.';
+		step := 'No blocker is known, as in a deadlock; look at the single waits.';
 		call := format('SELECT * FROM lifeguard.lock_wait_history WHERE wait_start BETWEEN %s AND %s AND ended_by <> ''granted'' ORDER BY duration DESC LIMIT 20;',
 			lifeguard.report_moment(from_time), lifeguard.report_moment(to_time));
 	ELSIF longest IS NULL THEN
@@ -377,9 +386,10 @@ BEGIN
 				coalesce(lifeguard.report_duration(extract(epoch FROM c.max)), '')],
 			ARRAY['Who', format('%s made %s wait',
 				CASE WHEN c.root_application_name IS NULL AND c.root_usename IS NULL THEN 'nobody known'
+					WHEN c.root_query = '<prepared transaction>' THEN 'a prepared transaction' || coalesce(' of ' || lifeguard.report_line(c.root_usename, 64), '')
 					ELSE lifeguard.report_who(c.root_application_name, c.root_usename, NULL) END,
 				lifeguard.report_who(c.waiter_application_name, c.waiter_usename, NULL))]
-			|| CASE WHEN c.root_query <> '' THEN ARRAY['Blocker''s statement', lifeguard.report_line(c.root_query)] END
+			|| CASE WHEN c.root_query NOT IN ('', '<prepared transaction>') THEN ARRAY['Blocker''s statement', lifeguard.report_line(c.root_query)] END
 			|| CASE WHEN c.waiter_query <> '' THEN ARRAY['Waiter''s statement', lifeguard.report_line(c.waiter_query)] END
 			|| CASE WHEN c.top_rows <> '{}' THEN ARRAY['Rows', (
 				SELECT string_agg(format('%s %s', r.row, lifeguard.report_duration(r.seconds::numeric)), ', ' ORDER BY r.n)
@@ -448,6 +458,7 @@ DECLARE
 	total record;
 	rows jsonb[];
 	notes text[];
+	all_seen boolean := pg_has_role('pg_read_all_stats', 'USAGE');
 BEGIN
 	-- Texts are fetched for the worst alone: worst_of is what finds them again.
 	FOR g IN
@@ -484,11 +495,13 @@ BEGIN
 			SELECT r.*, least(CASE WHEN r.blocked > 0 THEN r.by_blocked END, r.by_length + 5) AS place
 			FROM ranks r ORDER BY place, r.by_blocked LIMIT 10
 		), texts AS MATERIALIZED (
-			SELECT h.pid, h.idle_start, h.duration, h.max_blocked, h.blocked_seconds, h.ended_by, h.query, h.query_tags
+			SELECT h.pid, h.idle_start, h.duration, h.max_blocked, h.blocked_seconds, h.ended_by, h.query, h.query_tags,
+				h.statements
 			FROM lifeguard.idle_transaction_history h
 			WHERE h.pid = ANY (ARRAY(SELECT o.worst_of[4]::integer FROM worst o))
 		)
-		SELECT o.*, x.pid, x.idle_start, x.duration AS lasted, x.max_blocked, x.blocked_seconds, x.ended_by, x.query, x.query_tags
+		SELECT o.*, x.pid, x.idle_start, x.duration AS lasted, x.max_blocked, x.blocked_seconds, x.ended_by, x.query, x.query_tags,
+			x.statements
 		FROM worst o LEFT JOIN texts x ON x.pid = o.worst_of[4] AND extract(epoch FROM x.idle_start) = o.worst_of[3]
 		ORDER BY o.place, o.by_blocked
 	LOOP
@@ -498,6 +511,10 @@ BEGIN
 				lifeguard.report_duration(extract(epoch FROM g.lasted)), coalesce(g.max_blocked, 0),
 				lifeguard.report_duration(coalesce(g.blocked_seconds, 0)), coalesce(g.ended_by, 'not known'))]
 			|| CASE WHEN g.query <> '' THEN ARRAY['Last statement', lifeguard.report_line(g.query)] END
+			-- the one that took the locks may be an earlier one
+			|| CASE WHEN cardinality(g.statements) > 1 OR strpos(g.query, g.statements[1]) = 0 THEN ARRAY['Its transaction', (
+				SELECT string_agg(lifeguard.report_line(t.statement, 100), '; ' ORDER BY t.n)
+				FROM unnest(g.statements) WITH ORDINALITY t (statement, n))] END
 			|| CASE WHEN g.query_tags <> '' THEN ARRAY['Tags', lifeguard.report_line(g.query_tags)] END;
 		rows := rows || lifeguard.report_row(
 			ARRAY[lifeguard.report_who(g.application_name, NULL, NULL), coalesce(lifeguard.report_line(g.usename, 64), ''),
@@ -507,12 +524,14 @@ BEGIN
 	END LOOP;
 	IF rows IS NULL THEN
 		RETURN lifeguard.report_section('idle', 'Idle transactions',
-			'No transaction stayed idle for longer than pg_lifeguard.min_episode.', NULL, NULL, NULL);
+			CASE WHEN all_seen THEN 'No transaction stayed idle for longer than pg_lifeguard.min_episode.'
+				ELSE 'None that you may see: of roles that you are not a member of it is hidden when they stayed idle.' END, NULL, NULL, NULL);
 	END IF;
 	RETURN lifeguard.report_section('idle', 'Idle transactions', NULL,
 		ARRAY[format('%s in transactions, the longest %s; others waited %s for them.',
 			lifeguard.report_count(total.all_stays::bigint, 'pause', 'pauses'), lifeguard.report_duration(extract(epoch FROM total.all_longest)),
 			lifeguard.report_duration(total.all_blocked)),
+			CASE WHEN NOT all_seen THEN 'Only those of roles that you are a member of.' END,
 			CASE WHEN total.all_groups > 10 THEN format('The worst 10 of %s, by the waiting they caused and by how long they lasted:', total.all_groups) END],
 		'{Application,Role,Database,#Pauses,#Longest,#Seconds blocked,#Most blocked,#Locks,#Horizon age}', rows);
 END

@@ -178,7 +178,8 @@ $root->query('ROLLBACK');
 is_over($_, '', 'the wait') foreach $waiter, $inserter;
 is(episode($waiter, 'locktype, relation, relation_name, page, mode, held_mode, database, ended_by'),
 	'advisory||||ExclusiveLock|ExclusiveLock|postgres|granted', 'an advisory lock');
-is(episode($inserter, 'locktype, relation_name, page, tuple, database'), 'transactionid|public.keys|||postgres', 'a key: its table is settled here');
+is(episode($waiter, 'classid, objid, objsubid'), '0|42|1', 'its key, as pg_locks shows it');
+is(episode($inserter, 'locktype, relation_name, page, tuple, database, classid, objid, objsubid'), 'transactionid|public.keys|||postgres|||', 'a key: its table is settled here');
 
 $root->query("BEGIN; UPDATE till SET paid = 3 WHERE id = 2; PREPARE TRANSACTION 'forgotten'");
 $waiter = waits_for(client('behind it'), 'UPDATE till SET paid = 4 WHERE id = 2');
@@ -187,6 +188,8 @@ $root->query("COMMIT PREPARED 'forgotten'");
 is_over($waiter, '', 'behind a prepared transaction');
 is(episode($waiter, 'root_pid, root_usename = current_user, root_datname, root_at_end_pid, root_state, page, tuple'),
 	'0|t|postgres|0||0|2', 'a prepared transaction as root');
+is($boss->query("SELECT DISTINCT root_usename = current_user, root_application_name, root_query FROM lifeguard.contention WHERE waiter_application_name = 'behind it'"),
+	't||<prepared transaction>', 'contention, too, says what it was');
 
 # --------------------------------------------------------------------- how it ends
 $root->query('BEGIN; LOCK TABLE queue');

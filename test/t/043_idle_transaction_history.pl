@@ -104,6 +104,19 @@ lasted($session, $first, 0, 'ended by a statement');
 lasted($session, $second, 1, 'ended by COMMIT', 2);
 $session->close;
 
+# a COMMIT that takes long is seen at it
+$boss->query($_) foreach 'CREATE TABLE slow ()', 'GRANT ALL ON slow TO PUBLIC', <<'END';
+CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION linger()
+END
+foreach my $last ('/* at last */ Commit', 'end; SELECT 1')
+{
+	$session = clerk();
+	pause($session, 'BEGIN; INSERT INTO slow DEFAULT VALUES', 0.3, says($last));
+	is(row($session, 'ended_by'), 'end of transaction', "a slow one: $last");
+	$session->close;
+}
+
 # nothing runs between the pauses but one statement
 foreach my $case (
 	[ 'quick statement', says('SELECT 1'), 'statement' ],

@@ -217,6 +217,21 @@ foreach my $p (50, 95)
 within(contention('sum(waits)', $of_storm), scalar @took, 0.25, 'how many they were');
 is(contention('count(DISTINCT waiter_query), max(seconds_lost) > 0.9 * sum(seconds_lost)', $of_storm), '1|t', 'nearly all in one row');
 
+# --- a row is as wide as it is, however much room its table has
+$session->query("CREATE TABLE counters (id int PRIMARY KEY, n int)");
+$session->query('INSERT INTO counters SELECT i, 0 FROM generate_series(1, 20000) i');
+$session->query('DELETE FROM counters WHERE id > 1');
+$session->query('ANALYZE counters');
+begin_anew();
+{
+	my @two = map { LgSession->new($node) } 1 .. 2;
+	$two[0]->query('BEGIN; UPDATE counters SET n = 1 WHERE id = 1');
+	$two[1]->send('UPDATE counters SET n = 2 WHERE id = 1');
+	ok($session->poll("SELECT count(*) > 0 FROM lifeguard.contention WHERE relation_name = 'public.counters'"), 'a counter is waited for');
+	is(contention('hot_row_width < 100, avg_row_width < 100'), 't|t', 'a narrow one');
+	$_->close foreach @two;
+}
+
 # --- what explains it, from the table itself
 $session->query("CREATE TABLE wide (id int PRIMARY KEY, v int DEFAULT 0, doc text); ALTER TABLE wide ALTER doc SET STORAGE EXTERNAL");
 $session->query("INSERT INTO wide SELECT i, 0, repeat('x', CASE i WHEN 7 THEN 3000000 ELSE 10 END) FROM generate_series(1, 9) i");

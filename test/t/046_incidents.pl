@@ -232,7 +232,18 @@ is( LgSession->new($fallen->{node}, user => 'clerk')->query('SELECT root_pid, ro
 # --- seen by a single pass, it has lasted for an interval
 lg_configure($fallen->{eye}, 'pg_lifeguard.sample_interval' => 0);
 ok($fallen->{eye}->poll("SELECT sample_interval = '0' FROM lifeguard.status"), 'passes only when asked');
-$fell = hold($fallen);
+
+# the root of a moment ago has begun another transaction, and no pass saw it without waiters
+$fell = LgSession->new($fallen->{node}, parameters => { application_name => 'holder' });
+$fell->query('CREATE TABLE aside ()');
+$fell->query('BEGIN; LOCK TABLE aside');
+my $aside = LgSession->new($fallen->{node})->send('TABLE aside');
+ok(lg_waits($fallen->{eye}, $aside), 'one waits, which is no incident');
+lg_run_pass($fallen->{eye});
+$fell->query('COMMIT');
+answered($fallen, $aside);
+$fell->query('BEGIN');
+$fell->query($update);
 @lost = queue($fallen, 5);
 $fallen->{since} = reached($fallen, 5);
 lg_run_pass($fallen->{eye});
@@ -241,6 +252,8 @@ answered($fallen, @lost);
 lg_run_pass($fallen->{eye});
 my $burst = "since > '$crash'";
 is(incident($fallen, "since = '$fallen->{since}', until", $burst), 't|', 'a burst in a single pass');
+is(incident($fallen, 'root_pid, root_query, relation_name', $burst), join('|', $fell->pid, $update, 'public.till'),
+	'its first cause is what the root did then, not before');
 
 # --- 30 s later all are over
 ok($_->{eye}->poll('SELECT bool_and(until IS NOT NULL) FROM lifeguard.incidents'), "$_->{name}: over")

@@ -251,6 +251,29 @@ unlike($page, qr/<script|\bhttps?:|url\(|\@import/i, 'no script, no network');
 my ($longest) = sort { $b <=> $a } map { scalar(() = $_ =~ /V/g) } $page =~ / d="(M[^"]*)"/g;
 cmp_ok($longest, '<=', 2 * 300, 'its curves are bounded');
 
+# --- an incident that few waits did not make, and one of refusals alone
+$session->query("BEGIN; UPDATE lifeguard.incident_entries SET worst_waiters = 1, root_pid = 77, root_state = 'idle in transaction', root_query = 'UPDATE aside' WHERE number = 2; UPDATE lifeguard.incident_entries SET causes = '{refusals}', refusals = 3, worst_used = 9 WHERE number = 1");
+$text = section($session->query("SELECT lifeguard.report($night)"), 'Incidents');
+like($text, qr/^- Others waited for: .*, PID 77, .*\n- Statement: UPDATE aside\n- Next step: 95 of 97 usable slots were taken/m, 'few slots, and a wait beside them');
+like($text, qr/^- Next step: 3 connections were refused, though no pass saw the slots taken: /m, 'refusals alone');
+is($session->error_of($_), undef, 'its call works') foreach $text =~ /^  (SELECT cause, .*;)$/m;
+like($text, qr/^  SELECT cause, /m, 'and is there');
+$session->query('ROLLBACK');
+
+# --- a prepared transaction is named as such, and what to do about it
+$session->query("BEGIN; UPDATE lifeguard.contention_entries SET root_application_name = NULL, root_query_id = NULL, root_query = '<prepared transaction>' WHERE number = 4");
+$text = section($session->query("SELECT lifeguard.report($night)"), 'Contention');
+like($text, qr/^- Who: a prepared transaction of shop made .* wait\n- Waiter's statement: .*\n(?:- .*\n)*- Next step: The blocker is a prepared transaction/m, 'a prepared transaction');
+like($text, qr/pg_prepared_xacts/, 'where to find it');
+$session->query('ROLLBACK');
+
+# --- the statement that took the locks, where statements of transactions were recorded
+$session->query("BEGIN; UPDATE lifeguard.idle_transaction_entries SET statements = ARRAY['LOCK orders', 'UPDATE cache', query] WHERE number = 1");
+$text = section($session->query("SELECT lifeguard.report($night)"), 'Idle transactions');
+like($text, qr/^- Last statement: UPDATE cache .*\n- Its transaction: LOCK orders; UPDATE cache; UPDATE cache .*secret.*\n/m, 'what came before the last statement');
+is(scalar(() = $text =~ /^- Its transaction: /mg), 1, 'where that is known');
+$session->query('ROLLBACK');
+
 # --- whoever may not see statements does not see them here, nor fails because there
 # is a schema that he may not use
 $session->query('REVOKE USAGE ON SCHEMA public FROM PUBLIC');
@@ -263,6 +286,8 @@ foreach my $role ('clerk', 'reports')
 		unlike($seen, qr/secret/, "$role: $function hides statements");
 		like($seen, qr/425\.0/, "$role: $function has the figures");
 		like($seen, qr/insufficient privilege/, "$role: $function says what it hides");
+		unlike($seen, qr/No transaction stayed idle/, "$role: $function takes nobody's pauses for none");
+		like($seen, $role eq 'clerk' ? qr/None that you may see: / : qr/Only those of roles that you are a member of\./, "$role: $function says whose they are");
 		is($seen =~ /its own/ ? 'shown' : 'hidden', $role eq 'clerk' ? 'hidden' : 'shown', "$role: $function and the statements of reports");
 	}
 	$eye->close;
