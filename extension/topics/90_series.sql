@@ -279,9 +279,9 @@ LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 WITH rows AS MATERIALIZED (
 	SELECT l.*, min(l.recorded_on) OVER (PARTITION BY l.minute) AS seen_on
 	FROM lifeguard.load_history l
-	WHERE l.minute > from_time - interval '1 minute' AND l.minute < to_time AND (l.recorded_on = 'standby' OR NOT pg_is_in_recovery())
+	WHERE l.minute > from_time - interval '1 minute' AND l.minute < to_time AND l.seen > 0 AND (l.recorded_on = 'standby' OR NOT pg_is_in_recovery())
 )
-SELECT r.minute, r.wait_event_type, r.wait_event, r.average_active * r.seen / nullif(t.seen, 0)
+SELECT r.minute, r.wait_event_type, r.wait_event, r.average_active * r.seen / t.seen
 FROM rows r JOIN (SELECT s.minute, sum(DISTINCT s.seen) AS seen FROM rows s WHERE s.recorded_on = s.seen_on GROUP BY s.minute) t
 	ON t.minute = r.minute
 WHERE r.recorded_on = r.seen_on

@@ -407,6 +407,9 @@ BEGIN
 	IF g.blocked >= 1 AND EXISTS (SELECT FROM lifeguard.policy_status p WHERE p.name = policy) THEN
 		step := format('They kept others waiting for %s: policy %s is there; see whom it means and whether it may act.', lifeguard.report_duration(g.blocked), policy);
 		call := format('SELECT * FROM lifeguard.policy_status WHERE name = ''%s'';', policy);
+	ELSIF g.blocked >= 1 AND g.saved[best] < 0.1 * g.blocked THEN
+		step := format('They kept others waiting for %s, in pauses too short for a limit to save much of it (the longest %s): let the program take its locks last, and commit at once after.',
+			lifeguard.report_duration(g.blocked), lifeguard.report_duration(longest));
 	ELSIF g.blocked >= 1 THEN
 		step := format('They kept others waiting for %s%s: a limit of %s would have met %s of %s and saved about %s; this policy only logs until its action is terminate.',
 			lifeguard.report_duration(g.blocked),

@@ -296,14 +296,16 @@ INSERT INTO lifeguard.connection_entries VALUES
 INSERT INTO lifeguard.load_entries VALUES
 	('2026-01-01', 9001, '2026-01-05 10:00+00', 'CPU', NULL, 20, 20, 'primary'),
 	('2026-01-05', 1, '2026-01-05 10:00+00', 'CPU', NULL, 2, 30, 'primary'),
-	('2026-01-05', 2, '2026-01-05 10:00+00', 'CPU', NULL, 100, 50, 'standby');
+	('2026-01-05', 2, '2026-01-05 10:00+00', 'CPU', NULL, 100, 50, 'standby'),
+	('2026-01-05', 3, '2026-01-05 10:01+00', 'CPU', NULL, NULL, 0, 'primary');
 END
-my $restart = "'2026-01-05 10:00+00', '2026-01-05 10:01+00'";
+my $restart = "'2026-01-05 10:00+00', '2026-01-05 10:02+00'";
 $text = $session->query("SELECT lifeguard.report($restart)");
 like($text, qr/^Recorded: 1 minute from/m, 'started anew: one minute');
 like($text, qr/^At most 97 of 97 usable slots were taken \(100 %\), in the minute of 2026-01-05 10:00:00; on average 23\.0\.$/m, 'started anew: as full as it was before');
 like($text, qr/^4 connections were refused\.$/m, 'started anew: who was refused before');
 like($text, qr/^On average 9\.20 sessions were active, over 1 minute\.$/m, 'started anew: load');
+like(section($text, 'Load'), qr/ 9\.2 \| 2026-01-05 10:00:00 \|$/m, 'started anew: a minute of which nothing was seen is not the worst');
 like($session->query("SELECT lifeguard.report_html($restart)"), qr/At most 9\.2 sessions were active on average/, 'started anew: the chart of it');
 
 # --- nobody's waits: calls that are to show waits show them, those too that began before
@@ -324,6 +326,15 @@ foreach my $title ('Incidents', 'Contention')
 	like($session->query("SELECT count(*) FROM ($call) w"), qr/^1$/, "$title: the call shows the wait") if ok($call, "$title: single waits are looked at");
 }
 like(section($text, 'Contention'), qr/^- Next step: No session is known to have blocked: it was autovacuum /m, 'autovacuum is neither a deadlock nor a prepared transaction');
+
+# --- pauses too short for any limit that would have saved something
+$session->query(<<'END');
+INSERT INTO lifeguard.idle_transaction_entries (boot, number, usesysid, pid, usename, datname, application_name, idle_start, duration, max_blocked, blocked_seconds, recorded_on)
+	SELECT '2026-01-01', 9000 + n, 10, n, 'shop', 'shopdb', 'web', '2026-01-07 10:00+00', '1.05 s', 1, 1.0, 'primary' FROM generate_series(1, 100) n;
+END
+$text = section($session->query("SELECT lifeguard.report('2026-01-07 10:00+00', '2026-01-07 10:01+00')"), 'Idle transactions');
+like($text, qr/^- Next step: They kept others waiting for 1 min 40 s, in pauses too short for a limit to save much of it \(the longest 1\.1 s\): /m, 'many short pauses');
+unlike($text, qr/create_policy/, 'want no policy');
 
 # --- a day is a day's step, though one in the year has 25 hours
 my $berlin = LgSession->new($node, parameters => { TimeZone => 'Europe/Berlin' });
