@@ -455,6 +455,11 @@ INSERT INTO lifeguard.idle_transaction_entries (boot, number, usesysid, pid, use
 	FROM generate_series(1, $episodes * 0.2) g, pg_roles s WHERE s.rolname = 'shop';
 ANALYZE;
 END
+# findings ask for the last day of it every few seconds
+$session->query('SET enable_seqscan = off; SET enable_bitmapscan = off');
+like($session->query("EXPLAIN SELECT FROM lifeguard.idle_transaction_history WHERE idle_start >= '2026-02-01 10:00+00' AND idle_start < '2026-02-01 10:01+00'"),
+	qr/Index Scan using idle_transaction_entries_idle_start/, 'a minute of it is found by the index');
+$session->query('RESET enable_seqscan; RESET enable_bitmapscan');
 my $eye = LgSession->new($node, user => 'clerk', %in_utc);
 foreach my $reader ($session, $eye)
 {
