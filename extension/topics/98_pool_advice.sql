@@ -68,7 +68,7 @@ SELECT s.application_name, s.usename, pg_catalog.round(s.held::numeric, 1) AS he
 		WHEN s.application_name IS NULL OR s.usename IS NULL THEN
 			'these cannot be told apart, so no size can be told for them'
 		WHEN s.advised IS NULL THEN
-			pg_catalog.format('only %s minutes recorded; at least 60 are needed', s.minutes)
+			pg_catalog.format('only %s recorded; at least 60 are needed', lifeguard.report_count(s.minutes, 'minute', 'minutes'))
 		WHEN s.idle_share <= 0.1 AND s.active_share >= 0.5 AND s.held_max > 1 THEN
 			pg_catalog.format('%s of %s connections busy on average in %s: this pool may itself be where its clients queue, which cannot be seen from here',
 				pg_catalog.round(((1 - s.idle_share) * s.held)::numeric, 1), s.held_max, s.recorded)
