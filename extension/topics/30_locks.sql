@@ -132,7 +132,8 @@ SELECT t.pid, p.gid, t.level, t.deadlock,
 			COALESCE(' ' || t.state || COALESCE(' for '
 				|| pg_catalog.date_trunc('milliseconds', t.state_age)::text, ''), '')
 		ELSE pg_catalog.format(' waits %s for %s on %s',
-				COALESCE(pg_catalog.date_trunc('milliseconds', t.waited)::text, '?'), t.mode, t.awaited)
+				COALESCE(pg_catalog.date_trunc('milliseconds', t.waited)::text, '?'), t.mode,
+				pg_catalog.translate(t.awaited, E'\n\r', '  '))
 		END
 	|| CASE WHEN t.blocked_total > 0
 		THEN pg_catalog.format(', blocks %s (%s directly)', t.blocked_total, t.blocked_directly)

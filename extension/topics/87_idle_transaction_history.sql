@@ -77,7 +77,8 @@ COMMENT ON COLUMN lifeguard.idle_transaction_entries.recorded_on IS 'primary or 
 
 -- Memory is asked once, so that no row is shown twice or, between two questions, not
 -- at all.  A barrier, because the table's rows are masked here: no function of the
--- caller's may see them before.
+-- caller's may see them before.  From whoever may see all nothing is hidden, not even
+-- from the index on idle_start.
 CREATE VIEW lifeguard.idle_transaction_history WITH (security_barrier = true) AS
 WITH memory AS MATERIALIZED (SELECT m.* FROM lifeguard.read_idle_transactions() m)
 SELECT m.pid, m.backend_start, m.usename, m.datname, m.application_name, m.client_addr, m.state,
@@ -85,6 +86,14 @@ SELECT m.pid, m.backend_start, m.usename, m.datname, m.application_name, m.clien
 	m.locks_held, m.max_blocked, m.blocked_seconds, m.horizon_age, m.ended_by, m.statements,
 	m.recorded_on
 FROM memory m
+UNION ALL
+SELECT e.pid, e.backend_start, e.usename, e.datname, e.application_name, e.client_addr, e.state,
+	e.query_id, e.query, e.query_tags, e.xact_start, e.idle_start, e.duration, e.precision,
+	e.locks_held, e.max_blocked, e.blocked_seconds, e.horizon_age, e.ended_by, e.statements,
+	e.recorded_on
+FROM ONLY lifeguard.idle_transaction_entries e
+WHERE pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
+	AND NOT EXISTS (SELECT FROM memory m WHERE m.boot = e.boot AND m.number = e.number)
 UNION ALL
 SELECT e.pid, CASE WHEN may.see THEN e.backend_start END, e.usename, e.datname, e.application_name,
 	CASE WHEN may.see THEN e.client_addr END, CASE WHEN may.see THEN e.state END,
@@ -97,9 +106,9 @@ SELECT e.pid, CASE WHEN may.see THEN e.backend_start END, e.usename, e.datname, 
 	CASE WHEN may.see THEN e.statements END, e.recorded_on
 FROM ONLY lifeguard.idle_transaction_entries e
 	-- a role that is gone has no members
-	CROSS JOIN LATERAL (SELECT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
-		OR COALESCE(pg_catalog.pg_has_role(e.usesysid, 'USAGE'), false) AS see) may
-WHERE NOT EXISTS (SELECT FROM memory m WHERE m.boot = e.boot AND m.number = e.number);
+	CROSS JOIN LATERAL (SELECT COALESCE(pg_catalog.pg_has_role(e.usesysid, 'USAGE'), false) AS see) may
+WHERE NOT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
+	AND NOT EXISTS (SELECT FROM memory m WHERE m.boot = e.boot AND m.number = e.number);
 COMMENT ON VIEW lifeguard.idle_transaction_history IS
 'Stays idle in transaction of pg_lifeguard.min_episode or longer that are over: whose, how long, whom they kept waiting, and how they ended. In shared memory at once, in the home database within pg_lifeguard.flush_interval.';
 COMMENT ON COLUMN lifeguard.idle_transaction_history.pid IS 'Process ID of the session';

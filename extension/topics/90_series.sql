@@ -245,3 +245,49 @@ AS 'MODULE_PATHNAME', 'pg_lifeguard_load_seconds' LANGUAGE C STRICT VOLATILE PAR
 COMMENT ON FUNCTION lifeguard.load_seconds() IS
 'What active client sessions waited for in each second of the last 15 minutes, oldest first, by kind as in load_history; CPU has a row in each, a second without a pass has none.';
 GRANT EXECUTE ON FUNCTION lifeguard.connection_seconds(), lifeguard.load_seconds() TO PUBLIC;
+
+-- What reports are about.
+
+-- One row per minute, as this server saw it; on a standby its own, not its primary's.
+-- Started anew within a minute it has two rows of that one: both were.
+CREATE FUNCTION lifeguard.report_minutes(from_time timestamptz, to_time timestamptz)
+RETURNS SETOF lifeguard.connection_history
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+WITH rows AS MATERIALIZED (
+	SELECT c.*, c.seen / nullif(sum(c.seen) OVER (PARTITION BY c.minute, c.recorded_on), 0) AS part
+	FROM lifeguard.connection_history c
+	WHERE c.minute > from_time - interval '1 minute' AND c.minute < to_time
+		AND (c.recorded_on = 'standby' OR NOT pg_is_in_recovery())
+)
+SELECT DISTINCT ON (r.minute) r.minute, sum(r.used * r.part), max(r.used_max), sum(r.active * r.part), sum(r.idle * r.part),
+	sum(r.idle_in_transaction * r.part), sum(r.idle_in_transaction_aborted * r.part), sum(r.waiting * r.part), max(r.waiting_max),
+	max(r.usable), max(r.high_water), sum(r.refusals)::bigint, sum(r.seen), r.recorded_on
+FROM rows r
+GROUP BY r.minute, r.recorded_on
+ORDER BY r.minute, r.recorded_on
+$$;
+COMMENT ON FUNCTION lifeguard.report_minutes(timestamptz, timestamptz) IS
+'The minutes of connection_history that a report is about, each once.';
+
+-- Rows of a minute share their seen, but where the server was started anew within it:
+-- those before and those after have their own, and averages are over both.  Of what
+-- this server, promoted since, and its primary both saw it is the primary's.
+CREATE FUNCTION lifeguard.report_load_minutes(from_time timestamptz, to_time timestamptz,
+	OUT minute timestamptz, OUT wait_event_type text, OUT wait_event text, OUT active numeric)
+RETURNS SETOF record
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+WITH rows AS MATERIALIZED (
+	SELECT l.*, min(l.recorded_on) OVER (PARTITION BY l.minute) AS seen_on
+	FROM lifeguard.load_history l
+	WHERE l.minute > from_time - interval '1 minute' AND l.minute < to_time AND l.seen > 0 AND (l.recorded_on = 'standby' OR NOT pg_is_in_recovery())
+)
+SELECT r.minute, r.wait_event_type, r.wait_event, r.average_active * r.seen / t.seen
+FROM rows r JOIN (SELECT s.minute, sum(DISTINCT s.seen) AS seen FROM rows s WHERE s.recorded_on = s.seen_on GROUP BY s.minute) t
+	ON t.minute = r.minute
+WHERE r.recorded_on = r.seen_on
+$$;
+COMMENT ON FUNCTION lifeguard.report_load_minutes(timestamptz, timestamptz) IS
+'The minutes of load_history that a report is about; what is said of a minute twice is to be added.';
+
+GRANT EXECUTE ON FUNCTION lifeguard.report_minutes(timestamptz, timestamptz),
+	lifeguard.report_load_minutes(timestamptz, timestamptz) TO PUBLIC;

@@ -46,19 +46,6 @@ $$;
 COMMENT ON FUNCTION lifeguard.report_section(text, text, text, text[], text[], jsonb[]) IS
 'A section: what it says when there is nothing to tell, sentences, headings of columns (those of numbers begin with "#"), rows.';
 
--- One row per minute, as this server saw it; on a standby its own, not its primary's.
-CREATE FUNCTION lifeguard.report_minutes(from_time timestamptz, to_time timestamptz)
-RETURNS SETOF lifeguard.connection_history
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-SELECT DISTINCT ON (c.minute) c.*
-FROM lifeguard.connection_history c
-WHERE c.minute > from_time - interval '1 minute' AND c.minute < to_time
-	AND (c.recorded_on = 'standby' OR NOT pg_is_in_recovery())
-ORDER BY c.minute, c.recorded_on, c.seen DESC NULLS LAST
-$$;
-COMMENT ON FUNCTION lifeguard.report_minutes(timestamptz, timestamptz) IS
-'The minutes of connection_history that a report is about, each once.';
-
 CREATE FUNCTION lifeguard.report_recorded(from_time timestamptz, to_time timestamptz) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -177,8 +164,9 @@ BEGIN
 			lifeguard.report_moment(incident.since), lifeguard.report_moment(until));
 	ELSIF incident.worst_waiters > 0 THEN
 		step := format('Look at its longest waits: up to %s waited at a time.', lifeguard.report_count(incident.worst_waiters, 'session', 'sessions'));
-		call := format('SELECT * FROM lifeguard.lock_wait_history WHERE wait_start BETWEEN %s AND %s ORDER BY duration DESC LIMIT 20;',
-			lifeguard.report_moment(incident.since), lifeguard.report_moment(until));
+		-- it begins when many wait, who began before
+		call := format('SELECT * FROM lifeguard.lock_wait_history WHERE wait_start < %s AND wait_start + duration >= %s ORDER BY duration DESC LIMIT 20;',
+			lifeguard.report_moment(until + interval '1 second'), lifeguard.report_moment(incident.since));
 	END IF;
 END
 $$;
@@ -310,9 +298,9 @@ BEGIN
 		call := lifeguard.report_replay(jsonb_build_object('target', 'blocker', 'min_duration', lifeguard.report_interval(short),
 			'min_blocked', 1, 'action', 'terminate'), from_time, to_time);
 	ELSIF c.root_application_name IS NULL AND c.root_usename IS NULL THEN
-		step := 'No blocker is known, as in a deadlock; look at the single waits.';
-		call := format('SELECT * FROM lifeguard.lock_wait_history WHERE wait_start BETWEEN %s AND %s AND ended_by <> ''granted'' ORDER BY duration DESC LIMIT 20;',
-			lifeguard.report_moment(from_time), lifeguard.report_moment(to_time));
+		step := 'No session is known to have blocked: it was autovacuum or another process of the server, or a deadlock; look at the single waits.';
+		call := format('SELECT * FROM lifeguard.lock_wait_history WHERE wait_start < %s AND wait_start + duration >= %s AND root_usename IS NULL ORDER BY duration DESC LIMIT 20;',
+			lifeguard.report_moment(to_time + interval '1 second'), lifeguard.report_moment(from_time));
 	ELSIF longest IS NULL THEN
 		step := 'See who keeps others waiting: none of these waits ended in this time.';
 		call := CASE WHEN to_time >= statement_timestamp() - interval '1 min' THEN 'SELECT * FROM lifeguard.blockers;'
@@ -429,6 +417,9 @@ BEGIN
 	IF g.blocked >= 1 AND EXISTS (SELECT FROM lifeguard.policy_status p WHERE p.name = policy) THEN
 		step := format('They kept others waiting for %s: policy %s is there; see whom it means and whether it may act.', lifeguard.report_duration(g.blocked), policy);
 		call := format('SELECT * FROM lifeguard.policy_status WHERE name = ''%s'';', policy);
+	ELSIF g.blocked >= 1 AND g.saved[best] < 0.1 * g.blocked THEN
+		step := format('They kept others waiting for %s, in pauses too short for a limit to save much of it (the longest %s): let the program take its locks last, and commit at once after.',
+			lifeguard.report_duration(g.blocked), lifeguard.report_duration(longest));
 	ELSIF g.blocked >= 1 THEN
 		step := format('They kept others waiting for %s%s: a limit of %s would have met %s of %s and saved about %s; this policy only logs until its action is terminate.',
 			lifeguard.report_duration(g.blocked),
@@ -458,7 +449,8 @@ DECLARE
 	total record;
 	rows jsonb[];
 	notes text[];
-	all_seen boolean := pg_has_role('pg_read_all_stats', 'USAGE');
+	-- when a session fell idle is hidden from some, and such pauses are not told
+	seen text := CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN '' ELSE ' that you may see' END;
 BEGIN
 	-- Texts are fetched for the worst alone: worst_of is what finds them again.
 	FOR g IN
@@ -524,14 +516,12 @@ BEGIN
 	END LOOP;
 	IF rows IS NULL THEN
 		RETURN lifeguard.report_section('idle', 'Idle transactions',
-			CASE WHEN all_seen THEN 'No transaction stayed idle for longer than pg_lifeguard.min_episode.'
-				ELSE 'None that you may see: of roles that you are not a member of it is hidden when they stayed idle.' END, NULL, NULL, NULL);
+			format('No transaction%s stayed idle for longer than pg_lifeguard.min_episode.', seen), NULL, NULL, NULL);
 	END IF;
 	RETURN lifeguard.report_section('idle', 'Idle transactions', NULL,
-		ARRAY[format('%s in transactions, the longest %s; others waited %s for them.',
-			lifeguard.report_count(total.all_stays::bigint, 'pause', 'pauses'), lifeguard.report_duration(extract(epoch FROM total.all_longest)),
+		ARRAY[format('%s in transactions%s, the longest %s; others waited %s for them.',
+			lifeguard.report_count(total.all_stays::bigint, 'pause', 'pauses'), seen, lifeguard.report_duration(extract(epoch FROM total.all_longest)),
 			lifeguard.report_duration(total.all_blocked)),
-			CASE WHEN NOT all_seen THEN 'Only those of roles that you are a member of.' END,
 			CASE WHEN total.all_groups > 10 THEN format('The worst 10 of %s, by the waiting they caused and by how long they lasted:', total.all_groups) END],
 		'{Application,Role,Database,#Pauses,#Longest,#Seconds blocked,#Most blocked,#Locks,#Horizon age}', rows);
 END
@@ -617,10 +607,8 @@ DECLARE
 BEGIN
 	FOR l IN
 		WITH minutes AS MATERIALIZED (
-			SELECT m.minute, m.wait_event_type, m.wait_event, sum(m.average_active) AS active
-			FROM lifeguard.load_history m
-			WHERE m.minute > from_time - interval '1 minute' AND m.minute < to_time
-				AND (m.recorded_on = 'standby' OR NOT pg_is_in_recovery())
+			SELECT m.minute, m.wait_event_type, m.wait_event, sum(m.active) AS active
+			FROM lifeguard.report_load_minutes(from_time, to_time) m
 			GROUP BY m.minute, m.wait_event_type, m.wait_event
 		), events AS (
 			SELECT e.wait_event_type AS type, e.wait_event AS event, sum(e.active) AS active, max(e.active) AS most,
@@ -788,7 +776,7 @@ COMMENT ON FUNCTION lifeguard.report(timestamptz, timestamptz) IS
 'What happened between two moments (without until up to now, without since in the 24 hours before), in Markdown that reads as plain text too: incidents, contention, idle transactions, connections, load and actions, with the figures and the next step for each. Shows what the views show the caller.';
 
 GRANT EXECUTE ON FUNCTION lifeguard.report_period(timestamptz, timestamptz), lifeguard.report_row(text[], text[], text, text),
-	lifeguard.report_section(text, text, text, text[], text[], jsonb[]), lifeguard.report_minutes(timestamptz, timestamptz),
+	lifeguard.report_section(text, text, text, text[], text[], jsonb[]),
 	lifeguard.report_recorded(timestamptz, timestamptz), lifeguard.report_replay(jsonb, timestamptz, timestamptz),
 	lifeguard.report_incident_step(lifeguard.incidents, timestamptz), lifeguard.report_incidents(timestamptz, timestamptz),
 	lifeguard.report_contention_step(record, interval, timestamptz, timestamptz), lifeguard.report_contention(timestamptz, timestamptz),

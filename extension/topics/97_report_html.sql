@@ -110,9 +110,9 @@ CREATE FUNCTION lifeguard.report_load_points(a timestamptz, b timestamptz, step 
 RETURNS jsonb
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp SET jit = off AS $$
 WITH seen AS (
-	SELECT m.minute AS at, m.wait_event_type AS type, sum(m.average_active) AS active
-	FROM lifeguard.load_history m
-	WHERE NOT by_second AND m.minute > a - interval '1 minute' AND m.minute < b AND (m.recorded_on = 'standby' OR NOT pg_is_in_recovery())
+	SELECT m.minute AS at, m.wait_event_type AS type, sum(m.active) AS active
+	FROM lifeguard.report_load_minutes(a, b) m
+	WHERE NOT by_second
 	GROUP BY m.minute, m.wait_event_type
 	UNION ALL
 	SELECT s.second, s.wait_event_type, sum(s.average_active)
@@ -199,7 +199,9 @@ WITH axis AS (
 	WHERE s >= axis.span / 9
 ), moments AS (
 	SELECT g.at, round(54 + 890 * extract(epoch FROM g.at - a) / axis.span, 1) AS x, ticks.s, row_number() OVER (ORDER BY g.at) AS n
-	FROM axis, ticks, generate_series(date_trunc('day', a), b, make_interval(secs => ticks.s::double precision)) g (at)
+	FROM axis, ticks, generate_series(date_trunc('day', a), b,
+		-- where clocks are put forward and back not every day has 24 hours
+		CASE WHEN ticks.s % 86400 = 0 THEN make_interval(days => (ticks.s / 86400)::integer) ELSE make_interval(secs => ticks.s::double precision) END) g (at)
 	WHERE g.at >= a AND g.at <= b
 ), gaps AS (
 	SELECT lag((p.point->>'t')::numeric) OVER (ORDER BY (p.point->>'t')::numeric) + step AS t1, (p.point->>'t')::numeric AS t2

@@ -279,7 +279,8 @@ COMMENT ON FUNCTION lifeguard.find_bottlenecks() IS
 -- neither for a lock, which is a blocker's doing, nor for their client.
 CREATE FUNCTION lifeguard.find_stampedes()
 RETURNS TABLE (severity text, finding text, what text, why text, remedy text)
-LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+	SET standard_conforming_strings = on AS $$
 BEGIN
 	RETURN QUERY
 	WITH slots AS MATERIALIZED (

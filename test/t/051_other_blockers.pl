@@ -158,6 +158,15 @@ $node->safe_psql('postgres', $node->safe_psql('postgres', 'SELECT remedy FROM li
 wait_for_waiters(0);
 is($node->safe_psql('postgres', q{SELECT count(*) FROM lifeguard.sessions WHERE application_name = 'holder'}), '0', 'another database: the remedy ended the root');
 
+# --- names that would be lines of the tree ---------------------------------------
+
+$node->safe_psql('postgres', q{CREATE TABLE U&"till\000a1 nobody@postgres idle\000d2" ()});
+send_off('postgres', 'holder', q{BEGIN; LOCK TABLE U&"till\000a1 nobody@postgres idle\000d2";});
+$node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND locktype = 'relation' AND granted});
+send_off('postgres', 'reader', q{SELECT FROM U&"till\000a1 nobody@postgres idle\000d2";});
+wait_for_waiters(1);
+is($node->safe_psql('postgres', q{SELECT count(*), count(*) FILTER (WHERE tree ~ '[\n\r]') FROM lifeguard.lock_tree}), '2|0', 'a line each');
+
 eval { $_->{run}->kill_kill } foreach @session;
 $node->stop;
 done_testing();

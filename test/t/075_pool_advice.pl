@@ -96,6 +96,8 @@ is(advice('advised, advice', 'single'), '1|holds 1, up to 1 active in 100 minute
 # --- too little data
 record('young', minutes => 59, held => 20, active => 1, active_max => 1);
 is(advice('minutes, held, advised, advice', 'young'), '59|20.0||only 59 minutes recorded; at least 60 are needed', 'too young');
+record('newborn', minutes => 1, held => 20, active => 1, active_max => 1);
+is(advice('advice', 'newborn'), 'only 1 minute recorded; at least 60 are needed', 'a minute old');
 record('grown', minutes => 60, held => 20, active => 1, active_max => 1);
 is(advice('minutes, advised', 'grown'), '60|3', 'old enough');
 
