@@ -282,8 +282,8 @@ policies_wanted(void)
 	lg_policies_describe(&head);
 	return pg_atomic_read_u32(&lg_shared->policies_changed) != LG_POLICIES_KNOWN ||
 		   head.databaseid != MyDatabaseId || head.problem[0] != '\0' || head.fails_since != 0 ||
-		   (lg_keeper_must_poll() && GetCurrentTimestamp() - head.read_at >=
-										 POLL_INTERVAL - LG_LONGEST_STAY * LG_USECS_PER_MSEC);
+		   (lg_keeper_must_poll() &&
+			lg_keeper_policies_age(&head) >= POLL_INTERVAL - LG_LONGEST_STAY * LG_USECS_PER_MSEC);
 }
 
 static bool

@@ -18,6 +18,7 @@ extern int64 lg_keeper_pause_after(int failures);
 extern bool lg_keeper_has_unflushed(LgRecordKind kind);
 extern int64 lg_keeper_purge_due(const LgKeeperNews *news, LgRecordKind kind);
 extern bool lg_keeper_must_poll(void);
+extern int64 lg_keeper_policies_age(const LgPolicySet *head);
 extern int64 lg_keeper_tend(LgTime now);
 extern PGDLLEXPORT void lg_keeper_main(Datum arg);
 

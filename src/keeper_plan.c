@@ -155,6 +155,18 @@ lg_keeper_purge_due(const LgKeeperNews *news, LgRecordKind kind)
 }
 
 /*
+ * How long ago policies were read, in microseconds.  When the clock was set back since,
+ * nobody can tell: long enough ago to be read again.
+ */
+int64
+lg_keeper_policies_age(const LgPolicySet *head)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	return head->read_at > now ? POLL_INTERVAL : lg_clock_age(head->read_at, now);
+}
+
+/*
  * When policies in force are to be read again, because nothing else would tell that
  * they are gone: however often keepers have come for something else.  Where they cannot
  * be read, those who come are enough.
@@ -163,13 +175,11 @@ static int64
 policies_due(int64 now)
 {
 	LgPolicySet head;
-	int64 age;
 
 	lg_policies_describe(&head);
 	if (head.n == 0 || head.fails_since != 0)
 		return NEVER;
-	age = lg_clock_age(head.read_at, GetCurrentTimestamp());
-	return now + POLL_INTERVAL - Min(age, POLL_INTERVAL);
+	return now + POLL_INTERVAL - Min(lg_keeper_policies_age(&head), POLL_INTERVAL);
 }
 
 /* When a keeper is wanted; NEVER if it is not. */

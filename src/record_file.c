@@ -12,6 +12,11 @@
  * In the file: a header, each record behind the number of its kind, the number
  * that is none, the names of relations, and the checksum of all that.
  *
+ * Not after an immediate stop: the postmaster's exit code is 0 then as well, but its
+ * children were killed wherever they were, holding a lock or with a record half
+ * written.  A clean stop ends with a shutdown checkpoint, by the checkpointer, who ends
+ * after all who write records; the control file says so.
+ *
  * Locking: none; when the postmaster does this, nobody else lives.
  *-------------------------------------------------------------------------
  */
@@ -19,6 +24,8 @@
 
 #include <unistd.h>
 
+#include "access/xlog_internal.h"
+#include "catalog/pg_control.h"
 #include "pgstat.h"
 #include "port/pg_crc32c.h"
 #include "storage/fd.h"
@@ -121,6 +128,21 @@ write_file(FILE *file)
 	return stream.fine;
 }
 
+/* Has the server been shut down, and not just killed?  Where that cannot be read it has not. */
+static bool
+was_shut_down(void)
+{
+	FILE *file = AllocateFile(XLOG_CONTROL_FILE, PG_BINARY_R);
+	ControlFileData control;
+	bool read;
+
+	if (file == NULL)
+		return false;
+	read = fread(&control, sizeof(control), 1, file) == 1;
+	FreeFile(file);
+	return read && (control.state == DB_SHUTDOWNED || control.state == DB_SHUTDOWNED_IN_RECOVERY);
+}
+
 /*
  * The postmaster's last act, as an on_shmem_exit callback: save what is not in
  * the tables.  Only when the server ends cleanly.
@@ -132,7 +154,7 @@ lg_record_file_save(int code, Datum arg)
 	int n;
 	bool written;
 
-	if (code != 0 || lg_shared == NULL)
+	if (code != 0 || lg_shared == NULL || !was_shut_down())
 		return;
 
 	/* what went on until now is over */

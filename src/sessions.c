@@ -29,7 +29,8 @@
 #include "prefetch.h"
 #include "sessions.h"
 
-#define MAX_TRIES 1000 /* to read a status entry, under a lock */
+#define MAX_TRIES 1000 /* to read a status entry, at once */
+#define MAX_NAPS 20	   /* more of them, a millisecond apart, without a lock */
 
 /*
  * The PID of the living process in that slot, or 0.  Up to 16 a free PGPROC
@@ -62,7 +63,25 @@ status_of(volatile PGPROC *proc, int pid)
 	return NULL;
 }
 
-/* Copy the fixed-size fields of a status entry; false if it is not pid's. */
+/*
+ * An entry's owner is in the middle of a change: a few instructions, unless it is
+ * stopped there.  May it be read once more?  Whoever holds a lock does not wait for
+ * that, and nobody for long: one that is stopped must not stop the passes.
+ */
+static bool
+may_try_again(int tries)
+{
+	if (tries > MAX_TRIES)
+	{
+		if (InterruptHoldoffCount > 0 || tries > MAX_TRIES + MAX_NAPS)
+			return false;
+		pg_usleep(1000);
+	}
+	CHECK_FOR_INTERRUPTS();
+	return true;
+}
+
+/* Copy the fixed-size fields of a status entry; false if it is not pid's, or cannot be read. */
 static bool
 copy_status(volatile PgBackendStatus *status, int pid, LgSession *session)
 {
@@ -86,14 +105,8 @@ copy_status(volatile PgBackendStatus *status, int pid, LgSession *session)
 		pgstat_end_read_activity(status, after);
 		if (pgstat_read_activity_complete(before, after))
 			return session->pid == pid;
-
-		/*
-		 * Its owner is in the middle of a change: a few instructions, unless
-		 * it is stopped there.  Whoever holds a lock does not wait for that.
-		 */
-		if (InterruptHoldoffCount > 0 && tries > MAX_TRIES)
+		if (!may_try_again(tries))
 			return false;
-		CHECK_FOR_INTERRUPTS();
 	}
 }
 
@@ -109,8 +122,9 @@ lg_sessions_slot_pid(int slot)
 
 /*
  * Read the process in a slot of ProcGlobal->allProcs.  Returns false if there
- * is none, if it has no status entry (still starting, a prepared transaction)
- * or if it went away meanwhile.  Takes no lock.
+ * is none, if it has no status entry (still starting, a prepared transaction), if
+ * it went away meanwhile, or if it is stopped in the middle of a report.  Takes no
+ * lock.
  */
 bool
 lg_sessions_read_one(int slot, LgSession *session)
@@ -231,7 +245,7 @@ lg_sessions_init_texts(LgSessionTexts *texts, bool with_query)
 /*
  * Copy the texts of a session that was read before.  They are as new as this
  * call, not as old as the reading.  Returns false, with empty texts, if the
- * process is gone.  The query may end within a character: lg_texts_to_local()
+ * process is gone, or stopped in the middle of a report.  The query may end within a character: lg_texts_to_local()
  * mends that.  Takes no lock.
  */
 bool
@@ -241,7 +255,7 @@ lg_sessions_read_texts(const LgSession *session, LgSessionTexts *texts)
 		status_of(&ProcGlobal->allProcs[session->slot], session->pid);
 	bool same = false;
 
-	while (status != NULL)
+	for (int tries = 1; status != NULL; tries++)
 	{
 		int before;
 		int after;
@@ -261,7 +275,9 @@ lg_sessions_read_texts(const LgSession *session, LgSessionTexts *texts)
 		pgstat_end_read_activity(status, after);
 		if (pgstat_read_activity_complete(before, after))
 			break;
-		CHECK_FOR_INTERRUPTS();
+		same = false;
+		if (!may_try_again(tries))
+			break;
 	}
 
 	if (!same)

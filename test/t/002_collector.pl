@@ -7,6 +7,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 
 use LgTest;
+use LgUnit;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
@@ -155,6 +156,24 @@ ok(lg_passes($session, 3), 'passes after a restart');
 is(lg_status($session, 'collector_starts, sample_interval, late_passes'), '1|00:00:00.1|0',
 	'shared memory began anew');
 is($session->query('SELECT high_water FROM lifeguard.connections'), '1', 'the high-water mark too');
+
+# --- a session that is stopped in the middle of a report stops nobody else
+SKIP:
+{
+	my ($library, $why_not) = build_probe('report_probe');
+	skip $why_not, 1 unless $library;
+
+	load_probe($session, $library, 'probe_stay_in_report(int)' => 'void');
+	my $stopped = LgSession->new($node);
+	my $since = time;
+	$stopped->send('SELECT probe_stay_in_report(10)');
+	ok(lg_passes($session, 10), 'passes while a session is in the middle of a report');
+	$session->query("SET statement_timeout = '5s'; SELECT lifeguard.run_pass(); SELECT count(*) FROM lifeguard.sessions");
+	cmp_ok(time - $since, '<', 10, 'it still is');
+	ok(!$stopped->answer->{error}, 'until it goes on');
+	is(lg_status($session, 'late_passes'), '0', 'no pass was late');
+	$stopped->close;
+}
 
 $session->close;
 $node->stop;

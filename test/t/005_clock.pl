@@ -52,7 +52,10 @@ is(lg_log_complaints($node), '', 'nothing bad in the log');
 SKIP:
 {
 	my $clock = LgClock->new or skip 'faketime is not installed', 1;
-	my $faked = lg_server('jumps', start => 0, conf => "pg_lifeguard.sample_interval = 200ms\n");
+	my $faked = lg_server('jumps', start => 0, conf => <<'END');
+pg_lifeguard.sample_interval = 200ms
+max_prepared_transactions = 2
+END
 	$clock->start($faked);
 
 	$session = LgSession->new($faked);
@@ -93,6 +96,20 @@ SKIP:
 	$clock->set('+86400.5');
 	ok(lg_passes($session, 3), 'a small step');
 	is(lg_status($session, 'clock_jumps'), $jumps, 'is no jump');
+
+	# Nothing tells of a COMMIT PREPARED: policies are read again from time to time,
+	# though when they were read last lies in the future by now.
+	my $create = "SELECT lifeguard.create_policy(name => '%s', target => 'idle in transaction', "
+	  . "min_duration => '1 h', action => 'log')";
+	$session->query(sprintf $create, 'at once');
+	ok($session->poll('SELECT policies = 1 FROM lifeguard.status'), 'a policy');
+	my $read_at = lg_status($session, 'policies_read_at');
+	$session->query('BEGIN; ' . sprintf($create, 'later') . "; PREPARE TRANSACTION 'later'");
+	ok($session->poll("SELECT policies = 1 AND policies_read_at <> '$read_at' FROM lifeguard.status"), 'one prepared');
+	$clock->set('+40000');
+	$session->query("COMMIT PREPARED 'later'");
+	$session->{limit} = 30;
+	ok($session->poll('SELECT policies = 2 FROM lifeguard.status'), 'taken up, by a clock that was set back');
 
 	$holder->query('ROLLBACK');
 	ok(!$waiter->answer->{error}, 'the waiter got through');
