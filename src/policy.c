@@ -455,6 +455,29 @@ check_harm(const LgPolicy *policy, const LgFacts *facts, const LgServerFacts *se
 	return LG_WHY_HIT;
 }
 
+/* The end of a comment that begins here, with those in it; NULL if it has none. */
+static const char *
+end_of_comment(const char *c)
+{
+	int depth = 0;
+
+	for (; *c != '\0'; c++)
+	{
+		if (c[0] == '/' && c[1] == '*')
+		{
+			depth++;
+			c++;
+		}
+		else if (c[0] == '*' && c[1] == '/')
+		{
+			c++;
+			if (--depth == 0)
+				return c + 1;
+		}
+	}
+	return NULL;
+}
+
 /*
  * Does a statement of the text begin with LISTEN?  Comments are skipped, quotes
  * are not understood: rather one session spared too many.
@@ -474,14 +497,12 @@ listens(const char *query)
 		}
 		if (c[0] == '/' && c[1] == '*')
 		{
-			const char *end = strstr(c + 2, "*/");
-
-			if (end == NULL)
+			c = end_of_comment(c);
+			if (c == NULL)
 				return false;
-			c = end + 2;
 			continue;
 		}
-		if (pg_strncasecmp(c, "listen", 6) == 0 && strchr(" \t\r\n\f\v\"/", c[6]) != NULL)
+		if (pg_strncasecmp(c, "listen", 6) == 0 && strchr(" \t\r\n\f\v\"/-", c[6]) != NULL)
 			return true;
 		c += strcspn(c, ";");
 	}
