@@ -581,6 +581,19 @@ lg_policy_decide(const LgPolicy *policy, const LgFacts *facts, const LgServerFac
 }
 
 /*
+ * Would the policy, as it is by now, still mean a session that it has hit before?
+ * What it asks of the session's age and of the harm it does is not asked again.
+ * Needs all facts of who it is, its texts included.  Allocates in the current memory
+ * context.
+ */
+bool
+lg_policy_still_means(const LgPolicy *policy, const LgFacts *facts)
+{
+	return check_filters(policy, facts) == LG_WHY_HIT &&
+		   check_protections(policy, facts) == LG_WHY_HIT;
+}
+
+/*
  * A span in words: "1.5 s", "2 min 5 s", "3 h 4 min", "2 d 1 h".  Rounded down.
  */
 const char *
