@@ -84,6 +84,10 @@ SELECT pg_temp.try(g::jsonb) FROM (VALUES
 SELECT pg_temp.try(g::jsonb) FROM (VALUES
 	('{"min_duration": "-1 s"}'),
 	('{"min_duration": "11 years"}'),
+	('{"min_duration": "-1 year 361 days"}'),
+	('{"min_duration": "-4 years 1461 days"}'),
+	('{"min_blocked_for": "-1 year 361 days"}'),
+	('{"cooldown": "-1 year 361 days"}'),
 	('{"min_duration": "0"}'),
 	('{"min_duration": "0", "min_blocked": 1}'),
 	('{"min_duration": "0", "min_blocked_for": "1 s"}'),

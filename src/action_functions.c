@@ -39,6 +39,7 @@
 #include "rows.h"
 #include "settings.h"
 #include "shared.h"
+#include "state.h"
 #include "texts.h"
 
 PG_FUNCTION_INFO_V1(pg_lifeguard_cancel_session);
@@ -240,83 +241,107 @@ watch(LgActing *acting)
 	}
 }
 
-/* However the caller's statement or session ends, its note is given back. */
-static void
-release(int code, Datum arg)
+/* An action by hand, and what is to be said of it. */
+typedef struct ByHand
 {
-	lg_actions_release((LgActing *) DatumGetPointer(arg));
+	LgActing acting;
+	LgLedgerEntry entry;
+	uint64 number;	  /* of that entry */
+	const char *role; /* that asks for it */
+} ByHand;
+
+static void
+log_action(const ByHand *action, const char *outcome)
+{
+	const LgLedgerEntry *entry = &action->entry;
+
+	ereport(LOG,
+			(errmsg("action by hand on session with PID %d: %s", entry->pid, outcome),
+			 errdetail_plural(
+				 "Role \"%s\" asked to %s it, giving the reason \"%s\". It blocked %d session.",
+				 "Role \"%s\" asked to %s it, giving the reason \"%s\". It blocked %d sessions.",
+				 entry->blocked_total, action->role, entry->action, entry->reason,
+				 entry->blocked_total),
+			 errhidestmt(true), errhidecontext(true)));
+}
+
+/*
+ * However the caller's statement or session ends, its note is given back, and ledger
+ * and server log say what is known by then.
+ */
+static void
+give_up(int code, Datum arg)
+{
+	ByHand *action = (ByHand *) DatumGetPointer(arg);
+	char outcome[LG_OUTCOME_SIZE];
+
+	lg_actions_release(&action->acting);
+	lg_actions_describe(&action->acting, outcome, LG_OUTCOME_SIZE);
+	if (action->acting.progress != LG_PROGRESS_PENDING)
+		lg_ledger_finish(action->number, outcome, GetCurrentTimestamp(), 0);
+	log_action(action, outcome);
 }
 
 static void
-signal_once(LgActing *acting, const LgProof *proof, const LgReason *reason)
+signal_once(ByHand *action, const LgProof *proof, const LgReason *reason)
 {
-	lg_actions_signal(acting, proof, reason);
-	PG_ENSURE_ERROR_CLEANUP(release, PointerGetDatum(acting));
+	lg_actions_signal(&action->acting, proof, reason);
+	PG_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(action));
 	{
-		watch(acting);
+		watch(&action->acting);
 	}
-	PG_END_ENSURE_ERROR_CLEANUP(release, PointerGetDatum(acting));
-	lg_actions_release(acting);
+	PG_END_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(action));
+	lg_actions_release(&action->acting);
 }
 
 /* Signal, and again if it was met in the middle of something short. */
 static void
-signal_victim(LgActing *acting, const LgProof *proof, const LgReason *reason)
+signal_victim(ByHand *action, const LgProof *proof, const LgReason *reason)
 {
+	const LgActing *acting = &action->acting;
+
 	for (int tries = 0; tries < MAX_TRIES; tries++)
 	{
 		if (tries > 0)
 			pg_usleep(1000L);
-		signal_once(acting, proof, reason);
+		signal_once(action, proof, reason);
 		if (acting->progress != LG_PROGRESS_SPARED ||
 			(acting->spared != LG_SPARED_BUSY && acting->spared != LG_SPARED_ENDING))
 			return;
 	}
 }
 
-static void
-log_action(const LgLedgerEntry *entry, const char *outcome)
-{
-	ereport(LOG,
-			(errmsg("action by hand on session with PID %d: %s", entry->pid, outcome),
-			 errdetail_plural(
-				 "Role \"%s\" asked to %s it, giving the reason \"%s\". It blocked %d session.",
-				 "Role \"%s\" asked to %s it, giving the reason \"%s\". It blocked %d sessions.",
-				 entry->blocked_total, GetUserNameFromId(GetUserId(), false), entry->action,
-				 entry->reason, entry->blocked_total),
-			 errhidestmt(true), errhidecontext(true)));
-}
-
 /* Act, and say in the ledger, in the server log and in outcome what came of it. */
 static void
-act(const LgSession *victim, LgAction action, const char *why, char *outcome)
+act(const LgSession *victim, LgAction what, const char *why, char *outcome)
 {
-	LgActing acting = {.victim = *victim, .action = action};
+	ByHand action = {.acting = {.victim = *victim, .action = what}};
 	LgProof proof = {.pid = victim->pid, .backend_start = victim->backend_start};
 	LgReason reason;
-	LgLedgerEntry entry;
-	uint64 number;
+	LgProgress progress;
 	int freed = 0;
 
-	if (action == LG_ACTION_CANCEL)
+	if (what == LG_ACTION_CANCEL)
 		proof.query_start = victim->query_start;
-	compose_reason(&reason, action, why, victim->databaseid);
-	fill_entry(&entry, victim, action, why);
-	record_evidence(&entry, victim);
+	action.role = GetUserNameFromId(GetUserId(), false);
+	compose_reason(&reason, what, why, victim->databaseid);
+	fill_entry(&action.entry, victim, what, why);
+	record_evidence(&action.entry, victim);
 
-	number = lg_ledger_add(&entry); /* before the client can read our words */
+	action.number = lg_ledger_add(&action.entry); /* before the client can read our words */
 	lg_collector_wake();
-	signal_victim(&acting, &proof, &reason);
+	signal_victim(&action, &proof, &reason);
 
-	lg_actions_describe(&acting, outcome, LG_OUTCOME_SIZE);
-	if (acting.progress == LG_PROGRESS_DONE)
-		freed = count_freed(&entry, victim);
-	else if (acting.progress == LG_PROGRESS_PENDING)
+	progress = action.acting.progress;
+	lg_actions_describe(&action.acting, outcome, LG_OUTCOME_SIZE);
+	if (progress == LG_PROGRESS_DONE)
+		freed = count_freed(&action.entry, victim);
+	else if (progress == LG_PROGRESS_PENDING)
 		freed = -1;
-	lg_ledger_finish(number, outcome,
-					 acting.progress == LG_PROGRESS_PENDING ? 0 : GetCurrentTimestamp(), freed);
+	lg_ledger_finish(action.number, outcome,
+					 progress == LG_PROGRESS_PENDING ? 0 : GetCurrentTimestamp(), freed);
 	lg_collector_wake();
-	log_action(&entry, outcome);
+	log_action(&action, outcome);
 }
 
 static Datum
@@ -343,7 +368,7 @@ act_by_hand(FunctionCallInfo fcinfo, LgAction action)
 		(!PG_ARGISNULL(2) && PG_GETARG_TIMESTAMPTZ(2) != victim.backend_start))
 		PG_RETURN_TEXT_P(cstring_to_text("spared: it is gone"));
 	require_rights(victim.userid, action);
-	if (!lg_enforce)
+	if (!lg_state_enforced())
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("pg_lifeguard may not signal sessions"),
 						errdetail("\"pg_lifeguard.enforce\" is off."),

@@ -8,7 +8,7 @@
  * file as well, which is written before the pause counts.
  *
  * Locking: lg_shared->lock for a moment; resume() makes a pass of its own, since
- * it changes what only passes may change.
+ * it changes what only passes may change; pause() waits for one under way.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -70,7 +70,8 @@ lg_brakes_restore(void)
 
 /*
  * lifeguard.pause(duration, reason): policies only rehearse for that long.
- * Returns until when.  A second pause replaces the first.  Raises errors for a
+ * Returns until when, as soon as a pass that is being made is over.  A second pause
+ * replaces the first.  Raises errors for a
  * duration or reason that is none, while not preloaded, and when the file cannot
  * be written; then nothing is paused.
  */
@@ -111,6 +112,10 @@ pg_lifeguard_pause(PG_FUNCTION_ARGS)
 	ereport(LOG, (errmsg("policies paused by role \"%s\" until %s",
 						 GetUserNameFromId(GetUserId(), false), timestamptz_to_str(record.until)),
 				  errdetail("Reason: %s", reason), errhidestmt(true), errhidecontext(true)));
+
+	/* what a pass has decided before it may still be carried out: not after we return */
+	lg_shared_begin_pass();
+	lg_shared_end_pass();
 	PG_RETURN_TIMESTAMPTZ(record.until);
 }
 

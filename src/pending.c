@@ -337,25 +337,41 @@ lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 en
 	return pending->acting.progress;
 }
 
+/* Does the policy, as it is now, mean that session, and its owner's rights reach it? */
+static bool
+still_means(LgLocalPolicies *policies, const LgLocalPolicy *local, const LgSession *victim)
+{
+	LgFacts facts = {.session = victim};
+	LgSessionTexts texts;
+
+	lg_sessions_init_texts(&texts, true);
+	(void) lg_sessions_read_texts(victim, &texts); /* empty if it is gone */
+	facts.application_name = texts.application_name;
+	facts.query = texts.query;
+	facts.client_addr = &texts.client_addr;
+	lg_rights_open(policies);
+	facts.role_flags = lg_rights_role_flags(victim->userid, local);
+	facts.database_flags = lg_rights_database_flags(victim->databaseid, local);
+	facts.protected_application =
+		lg_rights_application_protected(texts.application_name, victim->userid);
+	lg_rights_close();
+	return lg_policy_still_means(local->policy, &facts);
+}
+
 /*
- * May the policy signal its victim again?  The brakes, the policy or its
- * owner's rights may have changed since the first time.
+ * May the policy signal its victim again?  The brakes, the policy, its owner's
+ * rights or what is protected may have changed since the first time.
  */
 static bool
 may_go_on(const LgPending *pending, LgTime now)
 {
 	LgLocalPolicies *policies = lg_policies_get();
 	LgLocalPolicy *local = lg_policies_find(policies, pending->policy);
-	int flags;
 
 	if (!lg_state_enforced() || lg_state_paused(now.wall) || local == NULL ||
 		local->policy->action != pending->action || (!local->policy->enabled && !pending->by_hand))
 		return false;
-	lg_rights_open(policies);
-	flags = lg_rights_role_flags(pending->acting.victim.userid, local);
-	lg_rights_close();
-	if ((flags & LG_ROLE_OWNER_MAY) == 0 || (flags & LG_ROLE_PROTECTED) != 0 ||
-		((flags & LG_ROLE_SUPERUSER) != 0 && !local->policy->include_superusers))
+	if (!still_means(policies, local, &pending->acting.victim))
 		return false;
 
 	/* whom a policy ends for what he does to others he must still do it to */

@@ -455,6 +455,29 @@ check_harm(const LgPolicy *policy, const LgFacts *facts, const LgServerFacts *se
 	return LG_WHY_HIT;
 }
 
+/* The end of a comment that begins here, with those in it; NULL if it has none. */
+static const char *
+end_of_comment(const char *c)
+{
+	int depth = 0;
+
+	for (; *c != '\0'; c++)
+	{
+		if (c[0] == '/' && c[1] == '*')
+		{
+			depth++;
+			c++;
+		}
+		else if (c[0] == '*' && c[1] == '/')
+		{
+			c++;
+			if (--depth == 0)
+				return c + 1;
+		}
+	}
+	return NULL;
+}
+
 /*
  * Does a statement of the text begin with LISTEN?  Comments are skipped, quotes
  * are not understood: rather one session spared too many.
@@ -474,14 +497,12 @@ listens(const char *query)
 		}
 		if (c[0] == '/' && c[1] == '*')
 		{
-			const char *end = strstr(c + 2, "*/");
-
-			if (end == NULL)
+			c = end_of_comment(c);
+			if (c == NULL)
 				return false;
-			c = end + 2;
 			continue;
 		}
-		if (pg_strncasecmp(c, "listen", 6) == 0 && strchr(" \t\r\n\f\v\"/", c[6]) != NULL)
+		if (pg_strncasecmp(c, "listen", 6) == 0 && strchr(" \t\r\n\f\v\"/-", c[6]) != NULL)
 			return true;
 		c += strcspn(c, ";");
 	}
@@ -557,6 +578,19 @@ lg_policy_decide(const LgPolicy *policy, const LgFacts *facts, const LgServerFac
 		(why = check_idle(policy, facts)) != LG_WHY_HIT)
 		return why;
 	return check_protections(policy, facts);
+}
+
+/*
+ * Would the policy, as it is by now, still mean a session that it has hit before?
+ * What it asks of the session's age and of the harm it does is not asked again.
+ * Needs all facts of who it is, its texts included.  Allocates in the current memory
+ * context.
+ */
+bool
+lg_policy_still_means(const LgPolicy *policy, const LgFacts *facts)
+{
+	return check_filters(policy, facts) == LG_WHY_HIT &&
+		   check_protections(policy, facts) == LG_WHY_HIT;
 }
 
 /*

@@ -236,6 +236,7 @@ extern bool lg_policy_means_state(const LgPolicy *policy, const LgSession *sessi
 extern int64 lg_policy_limit(const LgPolicy *policy);
 extern TimestampTz lg_policy_age_start(const LgPolicy *policy, const LgFacts *facts,
 									   const LgServerFacts *server);
+extern bool lg_policy_still_means(const LgPolicy *policy, const LgFacts *facts);
 extern LgWhy lg_policy_decide(const LgPolicy *policy, const LgFacts *facts,
 							  const LgServerFacts *server);
 extern const char *lg_policy_span(int64 usecs);

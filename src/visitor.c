@@ -490,6 +490,7 @@ decide(LgTime now, void *arg)
 	if (rescue == NULL)
 		return;
 	rescue->rehearse = visit.rehearse;
+	rescue->server.ages_count_from = lg_collector_ages_count_from(now);
 	for (int target = 0; target < LG_TARGETS; target++)
 	{
 		if (target != LG_TARGET_PREPARED)

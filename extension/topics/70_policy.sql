@@ -132,17 +132,18 @@ CREATE FUNCTION lifeguard.policy_amount_problems(
 RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 	-- Ten years keep every duration a sensible number of microseconds, and infinity out.
+	-- What counts is their number: '-1 year 361 days' compares as a day, and is none.
 	SELECT c.column_name, c.must, c.got
 	FROM (VALUES
-		('min_duration', p.min_duration IS NULL OR p.min_duration < '0' OR p.min_duration > '10 years',
+		('min_duration', p.min_duration IS NULL OR extract(epoch FROM p.min_duration) < 0 OR p.min_duration > '10 years',
 			'be an interval from 0 to 10 years', p.min_duration::text),
-		('min_duration', p.min_duration = '0'
+		('min_duration', extract(epoch FROM p.min_duration) = 0
 				AND p.min_blocked IS NULL AND p.min_blocked_for IS NULL AND p.min_horizon_age IS NULL
 				AND p.min_same_query IS NULL AND p.connections_above IS NULL,
 			'be greater than 0 unless min_blocked, min_blocked_for, min_horizon_age, min_same_query or connections_above is given',
 			p.min_duration::text),
 		('min_blocked', p.min_blocked < 1, 'be at least 1', p.min_blocked::text),
-		('min_blocked_for', p.min_blocked_for <= '0' OR p.min_blocked_for > '10 years',
+		('min_blocked_for', extract(epoch FROM p.min_blocked_for) <= 0 OR p.min_blocked_for > '10 years',
 			'be greater than 0 and at most 10 years', p.min_blocked_for::text),
 		('min_horizon_age', p.min_horizon_age < 1, 'be at least 1', p.min_horizon_age::text),
 		('min_same_query', p.min_same_query < 2, 'be at least 2', p.min_same_query::text),
@@ -157,9 +158,9 @@ LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 		('keep', p.keep IS NULL OR p.keep < 0, 'be at least 0', p.keep::text),
 		('max_per_pass', p.max_per_pass < 0, 'be at least 0, which stands for as many as needed', p.max_per_pass::text),
 		('max_per_minute', p.max_per_minute < 0, 'be at least 0, which stands for as many as needed', p.max_per_minute::text),
-		('cooldown', p.cooldown < '0' OR p.cooldown > '10 years',
+		('cooldown', extract(epoch FROM p.cooldown) < 0 OR p.cooldown > '10 years',
 			'be an interval from 0 to 10 years', p.cooldown::text),
-		('grace', p.grace <= '0' OR p.grace > '10 years',
+		('grace', extract(epoch FROM p.grace) <= 0 OR p.grace > '10 years',
 			'be greater than 0 and at most 10 years', p.grace::text)
 	) c (column_name, refused, must, got)
 	WHERE c.refused;

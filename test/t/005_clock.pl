@@ -11,6 +11,7 @@ use LgClock;
 use LgTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 # --- stopped for longer than 5 s
 my $node = lg_server('frozen');
@@ -116,6 +117,43 @@ END
 	is(lg_status($session, 'collector_starts'), '2', 'the collector never failed');
 
 	$_->close foreach ($holder, $waiter, $session);
+	$faked->stop;
+	is(lg_log_complaints($faked), '', 'nothing bad in the log');
+
+	# Between the jump and the next pass a visitor comes: for it, too, nothing has
+	# grown old by that.
+	$clock->set('+0');
+	$faked = lg_server('visited', start => 0, conf => <<'END');
+max_prepared_transactions = 2
+log_min_messages = debug1
+pg_lifeguard.sample_interval = 1h
+END
+	$clock->start($faked);
+	$session = LgSession->new($faked);
+	$session->query('CREATE EXTENSION pg_lifeguard; CREATE ROLE clerk LOGIN');
+	ok($clock->take_collector($session), 'a collector under faketime');
+	$clock->set('-18000');
+	$session->query('SELECT lifeguard.run_pass()');
+	my $counted = lg_status($session, 'clock_jumps');
+	$session->query(q{SELECT lifeguard.create_policy('left', 'prepared transaction', '4 h', gids => '{%}', action => 'terminate')});
+	ok($session->poll(q{SELECT in_force FROM lifeguard.policy_status}), 'a policy');
+	my $clerk = LgSession->new($faked, user => 'clerk');
+	$clerk->query($_) foreach ('BEGIN', 'SELECT pg_current_xact_id()', q{PREPARE TRANSACTION 'young'});
+	$session->query('SELECT lifeguard.run_pass()');
+	my $visits = sub { return scalar(() = slurp_file($faked->logfile) =~ /worker "pg_lifeguard visitor" \(PID \d+\) exited/g); };
+	my $so_far = $visits->();
+	$clock->set('+0'); # what a signal handler starts, as the visitor up to 15, is there already
+	my $bystander = LgSession->new($faked);
+	$session->query("SELECT lifeguard.terminate_session(${\$bystander->pid}, 'wake the collector')");
+	my $deadline = time + 60;
+	usleep(10_000) until $visits->() > $so_far || time > $deadline;
+	cmp_ok($visits->(), '>', $so_far, 'five hours later a visitor comes');
+	is(lg_status($session, 'clock_jumps'), $counted, 'before any pass');
+	is($session->query(q{SELECT count(*) FROM pg_prepared_xacts}), '1', 'and rolls back nothing');
+	is($session->query(q{SELECT count(*) FROM lifeguard.ledger WHERE gid IS NOT NULL}), '0', 'nor says so');
+
+	$session->query(q{ROLLBACK PREPARED 'young'});
+	$_->close foreach ($bystander, $clerk, $session);
 	$faked->stop;
 	is(lg_log_complaints($faked), '', 'nothing bad in the log');
 }

@@ -289,6 +289,21 @@ is(act($boss, 'cancel', $victim->pid, 'please'), 'signalled', 'survives a cancel
 is($boss->query('SELECT outcome_at IS NULL, waiters_freed IS NULL FROM lifeguard.ledger WHERE pid = ' . $victim->pid),
 	't|t', 'of which nothing is known');
 
+# --- whoever gives up before the victim has heard tells so
+{
+	my $stopped = LgSession->new($node);
+	my $hasty = LgSession->new($node);
+	$hasty->query("SET statement_timeout = '300ms'");
+	kill STOP => $stopped->pid;
+	my $error = $hasty->error_of("SELECT lifeguard.terminate_session(${\$stopped->pid}, 'too slow')");
+	kill CONT => $stopped->pid;
+	is($error->{sqlstate}, '57014', 'a caller gives up');
+	is($stopped->query('SELECT 1'), '1', 'whom he meant lives');
+	is(ledger_row($stopped->pid), 'by hand|terminate|SIGTERM|spared: it did not answer|too slow|primary|t|t|1', 'as the ledger has it');
+	like(slurp_file($node->logfile), qr/LOG:  action by hand on session with PID ${\$stopped->pid}: spared: it did not answer\n/, 'and the log');
+	$_->close foreach ($stopped, $hasty);
+}
+
 # --- whoever is ended while he waits for it leaves no note behind
 my $writer = LgSession->new($node);
 foreach my $end (qw(pg_terminate_backend pg_cancel_backend))

@@ -116,6 +116,8 @@ my %s = (
 	idle_iit => client('idle', done => 'BEGIN'),
 	idle_locks => client('idle', done => 'SELECT pg_advisory_lock(1)'),
 	idle_listens => client('idle', done => '/* here */ listen x'),
+	idle_nested => client('idle', done => '/* here /* and */ there */ LISTEN x'),
+	idle_dashes => client('idle', done => "LISTEN--here\nx"),
 	all_locks => client('idle, all', done => 'SELECT pg_advisory_lock(2)'),
 	all_listens => client('idle, all', done => 'LISTEN x'),
 
@@ -176,7 +178,7 @@ outcome_is('idle in transaction', $s{iit_active}, 'none', 'an active session is 
 
 outcome_is('idle', $s{idle}, 'terminated in N ms', 'idle');
 is_told('idle', $s{idle}, '57P01', qr/idle for $span/, $idle_hint, 'idle');
-lives('idle', $s{$_}, $_) foreach qw(idle_iit idle_locks idle_listens);
+lives('idle', $s{$_}, $_) foreach qw(idle_iit idle_locks idle_listens idle_nested idle_dashes);
 outcome_is('idle, all', $s{$_}, 'terminated in N ms', $_) foreach qw(all_locks all_listens);
 
 outcome_is('active', $s{active}, 'cancelled in N ms', 'active');

@@ -113,7 +113,16 @@ sub error_is
 
 policy('sweep');
 is(why_not('sweep'), 't|', 'in force');
+my $bystander = LgSession->new($node);
+my $busy = LgSession->new($node); # since before the reload, so it has not heard of it
+$boss->query('SELECT pg_advisory_lock(7)');
+$busy->send("DO 'BEGIN PERFORM pg_advisory_xact_lock(7); PERFORM lifeguard.terminate_session(${\$bystander->pid}, ''late''); END'");
+lg_waits($boss, $busy) or die;
 enforce('off');
+$boss->query('SELECT pg_advisory_unlock(7)');
+is(($busy->answer->{error} // {})->{message}, 'pg_lifeguard may not signal sessions', 'nor by hand, in a statement that began before');
+is($bystander->query('SELECT 1'), '1', 'so nobody is hit');
+$_->close foreach ($busy, $bystander);
 is(why_not('sweep'), 'f|pg_lifeguard.enforce is off: it only rehearses', 'and no more');
 my $victim = idler();
 is_rehearsed($victim, 'enforce off');
@@ -136,6 +145,14 @@ policy('twice', target => 'active', action => 'cancel then terminate', grace => 
 my %brake = (
 	'enforce' => [ sub { enforce('off') }, sub { enforce('on') } ],
 	'pause' => [ sub { $boss->query("SELECT lifeguard.pause('1 hour', 'x')") }, sub { $boss->query('SELECT lifeguard.resume()') } ],
+	'protected' => [
+		sub { lg_put_in_force($boss, 'pg_lifeguard.protected_applications' => 'lgtest') },
+		sub { lg_put_in_force($boss, 'pg_lifeguard.protected_applications' => '') }
+	],
+	'excepted' => [
+		sub { $boss->query(q{SELECT lifeguard.alter_policy('twice', except_roles => '{clerk}')}); $boss->query("SELECT lifeguard.preview_policy('twice')") },
+		sub { $boss->query(q{SELECT lifeguard.alter_policy('twice', reset => '{except_roles}')}) }
+	],
 	'rights' => [ sub { $boss->query('REVOKE pg_signal_backend FROM warden') }, sub { $boss->query('GRANT pg_signal_backend TO warden') } ],
 	'disabled' => [
 		sub { $boss->query("SELECT lifeguard.disable_policy('twice')"); $boss->query("SELECT lifeguard.preview_policy('twice')") },

@@ -262,6 +262,25 @@ foreach my $point ('before proof', 'between proof and signal')
 	$victim->close;
 }
 
+# --- nobody is ended any more when pause() has returned
+{
+	policy('p');
+	my $victim = LgSession->new($node, user => 'clerk');
+	my $braker = LgSession->new($node);
+	hold('before proof');
+	$victim->query('BEGIN; SELECT 1');
+	ok(is_held('before proof'), 'pause: a pass is about to act');
+	$braker->send("SELECT lifeguard.pause('1 hour', 'x')");
+	ok($boss->poll(q{SELECT count(*) = 1 FROM lifeguard.policy_status WHERE why_not LIKE 'paused%'}), 'pause: it is in force');
+	$boss->poll("SELECT state = 'idle' OR wait_event = 'Extension' FROM pg_stat_activity WHERE pid = ${\$braker->pid}") or die;
+	is($boss->query("SELECT state FROM pg_stat_activity WHERE pid = ${\$braker->pid}"), 'active', 'pause: pause() waits for that pass');
+	let_go('before proof');
+	ok(!$braker->answer->{error}, 'pause: and returns');
+	$boss->query('SELECT lifeguard.resume()');
+	drop('p');
+	$_->close foreach ($victim, $braker);
+}
+
 # --- it goes, and another session takes its slot: the only one there is
 policy('p', target => 'idle in transaction');
 my @fill;
