@@ -123,6 +123,8 @@ fill_entry(LgLedgerEntry *entry, const LgRescue *rescue, const LgCandidate *cand
 	initStringInfo(&reason);
 	appendStringInfoString(&reason, lg_policy_describe(policy, facts, &rescue->server, LG_WHY_HIT));
 	record_harm(entry, rescue, candidate, &reason);
+	if (rescue->outdated && candidate->rehearsal && policy->action != LG_POLICY_LOG)
+		appendStringInfoString(&reason, LG_WHY_OUTDATED);
 
 	entry->at = rescue->now.wall;
 	entry->backend_start = session->backend_start;

@@ -113,8 +113,8 @@ only_rehearses(const LgRescue *rescue, const LgPolicyState *state, const LgPolic
 {
 	TimestampTz now = rescue->now.wall;
 
-	return rescue->rehearse || policy->action == LG_POLICY_LOG || !lg_state_enforced() ||
-		   lg_state_paused(now) || state->paused_until > now;
+	return rescue->rehearse || rescue->outdated || policy->action == LG_POLICY_LOG ||
+		   !lg_state_enforced() || lg_state_paused(now) || state->paused_until > now;
 }
 
 /*

@@ -231,7 +231,7 @@ gauge_locks(const LgLockGraph *graph, LgGauges *gauges)
 	}
 }
 
-/* One turn: collect, decide, publish, act. */
+/* One turn: collect, decide, publish, act.  Says in arg whether that was by old settings. */
 static void
 turn(LgTime now, void *arg)
 {
@@ -250,6 +250,7 @@ turn(LgTime now, void *arg)
 		gauge_locks(graph, &found);
 	decided_generation = lg_policies_generation();
 	rescue = lg_rescue_begin(now, lg_policies_get(), graph, NULL, false);
+	*(bool *) arg = rescue != NULL && rescue->outdated;
 	lg_memory_begin(&memory, now, graph, &found);
 	while (lg_sessions_next(&scan, &session))
 	{
@@ -316,12 +317,16 @@ lg_collector_run_alone(void (*work)(LgTime now, void *arg), void *arg)
 }
 
 /*
- * Make one pass: collect, decide, publish, act.
+ * Make one pass: collect, decide, publish, act.  Returns false if policies have only
+ * rehearsed because settings have changed that this process does not have yet.
  */
-void
+bool
 lg_collector_run_pass(void)
 {
-	lg_collector_run_alone(turn, NULL);
+	bool outdated = false;
+
+	lg_collector_run_alone(turn, &outdated);
+	return !outdated;
 }
 
 /* Between two passes: look how far actions have come. */
@@ -511,7 +516,7 @@ lg_collector_main(Datum arg)
 		if (due != 0 && lg_clock_read(CLOCK_MONOTONIC) >= due)
 		{
 			pg_atomic_write_u32(&lg_shared->pass_wanted, 0);
-			lg_collector_run_pass();
+			(void) lg_collector_run_pass();
 		}
 		else if (lg_shared->next_look != 0 &&
 				 lg_clock_read(CLOCK_MONOTONIC) >= lg_shared->next_look)

@@ -15,7 +15,7 @@ extern void lg_collector_wake_without_lock(void);
 extern const char *lg_collector_describe(const LgShared *copy, TimestampTz now);
 extern TimestampTz lg_collector_ages_count_from(LgTime now);
 extern void lg_collector_run_alone(void (*work)(LgTime now, void *arg), void *arg);
-extern void lg_collector_run_pass(void);
+extern bool lg_collector_run_pass(void);
 extern PGDLLEXPORT void lg_collector_main(Datum arg);
 
 #endif /* LG_COLLECTOR_H */

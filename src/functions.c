@@ -29,6 +29,7 @@
 #include "lock_graph.h"
 #include "lock_roots.h"
 #include "refusals.h"
+#include "rescue.h"
 #include "rights.h"
 #include "rows.h"
 #include "saturation.h"
@@ -443,7 +444,8 @@ Datum
 pg_lifeguard_run_pass(PG_FUNCTION_ARGS)
 {
 	lg_shared_require();
-	lg_collector_run_pass();
+	if (!lg_collector_run_pass())
+		lg_rescue_say_outdated();
 	PG_RETURN_VOID();
 }
 

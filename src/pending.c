@@ -368,7 +368,7 @@ may_go_on(const LgPending *pending, LgTime now)
 	LgLocalPolicies *policies = lg_policies_get();
 	LgLocalPolicy *local = lg_policies_find(policies, pending->policy);
 
-	if (!lg_state_enforced() || lg_state_paused(now.wall) || local == NULL ||
+	if (!lg_state_enforced() || lg_state_outdated() || lg_state_paused(now.wall) || local == NULL ||
 		local->policy->action != pending->action || (!local->policy->enabled && !pending->by_hand))
 		return false;
 	if (!still_means(policies, local, &pending->acting.victim))

@@ -123,6 +123,7 @@ lg_rescue_begin(LgTime now, LgLocalPolicies *policies, const LgLockGraph *collec
 	rescue->collected = collected;
 	rescue->only = only;
 	rescue->all = all;
+	rescue->outdated = lg_state_outdated();
 	rescue->server.now = now.wall;
 	rescue->server.ages_count_from = lg_shared->beat.ages_count_from;
 	rescue->server.standby = RecoveryInProgress();

@@ -37,9 +37,10 @@ typedef struct LgRescue
 	LgTime now;
 	LgServerFacts server;
 	LgLocalPolicies *policies;
-	LgLocalPolicy *only;  /* that policy and no other, enabled and scheduled or not */
-	bool all;			  /* keep those that are not hit, too */
-	bool rehearse;		  /* act on nobody */
+	LgLocalPolicy *only; /* that policy and no other, enabled and scheduled or not */
+	bool all;			 /* keep those that are not hit, too */
+	bool rehearse;		 /* act on nobody */
+	bool outdated;		 /* nor because settings have changed that this process has not (state.c) */
 	TimestampTz deadline; /* when the next session comes to violate a limit; 0 = none known */
 	int64 shortest;		  /* limit in force, in microseconds; 0 = none */
 	bool opened;		  /* some policy can hit somebody */
@@ -70,6 +71,9 @@ typedef enum LgStanding
 	LG_STANDINGS /* how many there are */
 } LgStanding;
 
+/* What is said of those on whom a policy would act otherwise. */
+#define LG_WHY_OUTDATED "; settings were reloaded since the statement began"
+
 extern LgRescue *lg_rescue_begin(LgTime now, LgLocalPolicies *policies,
 								 const LgLockGraph *collected, LgLocalPolicy *only, bool all);
 extern void lg_rescue_consider(LgRescue *rescue, const LgSession *session);
@@ -77,6 +81,7 @@ extern void lg_rescue_consider_prepared(LgRescue *rescue, const LgPrepared *prep
 extern void lg_rescue_decide(LgRescue *rescue);
 
 /* rescue_functions.c */
+extern void lg_rescue_say_outdated(void);
 extern void lg_rescue_count_policies(const LgShared *copy, int counts[LG_STANDINGS]);
 
 #endif /* LG_RESCUE_H */

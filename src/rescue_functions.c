@@ -64,6 +64,7 @@ typedef struct Order
 	bool rehearse;
 	MemoryContext context; /* of the verdicts */
 	bool found;
+	bool outdated; /* it only rehearsed, by settings that are old */
 	int n;
 	Verdict *verdicts;
 	int n_prepared;
@@ -91,6 +92,9 @@ copy_verdict(Order *order, const LgRescue *rescue, const LgCandidate *candidate)
 	verdict->verdict = candidate->why == LG_WHY_HIT ? word_hit(candidate) : "spared";
 	verdict->why = lg_policy_describe(candidate->local->policy, &candidate->facts, &rescue->server,
 									  candidate->why);
+	if (order->act && rescue->outdated && candidate->why == LG_WHY_HIT &&
+		candidate->local->policy->action != LG_POLICY_LOG)
+		verdict->why = psprintf("%s%s", verdict->why, LG_WHY_OUTDATED);
 	if (order->act && candidate->prepared == NULL && candidate->why == LG_WHY_HIT &&
 		mark->since == candidate->since)
 		verdict->entry = mark->entry;
@@ -129,6 +133,7 @@ make_pass(LgTime now, void *arg)
 		(rescue = lg_rescue_begin(now, policies, lg_lock_graph_collect(), only, true)) == NULL)
 		return;
 	rescue->rehearse = order->rehearse;
+	order->outdated = rescue->outdated;
 	rescue->server.ages_count_from = lg_collector_ages_count_from(now);
 	while (lg_sessions_next(&scan, &session))
 		lg_rescue_consider(rescue, &session);
@@ -318,6 +323,18 @@ send_visitors(Order *order)
 	lg_collector_run_alone(find_entries, order);
 }
 
+/*
+ * Tell the caller that, and why, a pass of his has only rehearsed.
+ */
+void
+lg_rescue_say_outdated(void)
+{
+	ereport(NOTICE,
+			(errmsg("policies only rehearse until this statement ends"),
+			 errdetail("Settings were reloaded since it began, and it still has the old ones."),
+			 errhint("Call it in a statement of its own.")));
+}
+
 static Datum
 run(FunctionCallInfo fcinfo, bool act)
 {
@@ -340,6 +357,11 @@ run(FunctionCallInfo fcinfo, bool act)
 						errdetail("It is not among the policies that have been published."),
 						errhint("lifeguard.policy_status shows those that are; a new one is "
 								"published within a second of COMMIT.")));
+	if (act && order.outdated)
+	{
+		order.rehearse = true; /* the visitor has new settings, but must not belie us */
+		lg_rescue_say_outdated();
+	}
 	if (act && order.n_prepared > 0)
 		send_visitors(&order);
 	else if (act)

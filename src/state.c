@@ -15,6 +15,7 @@
 
 #include "access/twophase.h"
 #include "miscadmin.h"
+#include "postmaster/interrupt.h"
 #include "storage/proc.h"
 
 #include "settings.h"
@@ -145,6 +146,17 @@ bool
 lg_state_enforced(void)
 {
 	return lg_enforce && lg_shared->enforce;
+}
+
+/*
+ * Have settings been reloaded that this process does not have yet, and will not have
+ * before its statement ends?  Who is protected now it cannot know.  The collector
+ * reloads before each pass, so what comes in the middle of one is the next one's.
+ */
+bool
+lg_state_outdated(void)
+{
+	return ConfigReloadPending && lg_shared->collector_pid != MyProcPid;
 }
 
 /*

@@ -87,6 +87,7 @@ extern bool lg_state_is_over(const LgLocalPolicy *local, int slot, TimestampTz s
 extern void lg_state_forget_unmeant(uint64 generation);
 extern TimestampTz lg_state_last_waiting(const LgSession *session);
 extern bool lg_state_enforced(void);
+extern bool lg_state_outdated(void);
 extern bool lg_state_paused(TimestampTz now);
 
 #endif /* LG_STATE_H */

@@ -26,9 +26,11 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/procarray.h"
 #include "tcop/tcopprot.h"
+#include "utils/guc.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -420,7 +422,8 @@ look_again_at(const LgRescue *rescue, const LgCandidate *candidate)
 		case LG_WHY_YOUNG:
 			return start + candidate->local->policy->min_duration + 1;
 		case LG_WHY_HIT:
-			return candidate->dooms ? now + RETRY_INTERVAL : now + LONG_INTERVAL;
+			return candidate->dooms || rescue->outdated ? now + RETRY_INTERVAL
+														: now + LONG_INTERVAL;
 		case LG_WHY_BLOCKS_FEW:
 		case LG_WHY_BLOCKS_SHORT:
 		case LG_WHY_OVER_LIMIT:
@@ -533,6 +536,12 @@ time_is_left(void)
 static bool
 may_go_on(char *outcome)
 {
+	if (lg_state_outdated())
+	{
+		/* who is protected now it has not asked; the next visit does */
+		strlcpy(outcome, "spared: settings were reloaded", LG_OUTCOME_SIZE);
+		return false;
+	}
 	strlcpy(outcome, time_is_left() ? "spared: stopped" : "spared: there was no time left",
 			LG_OUTCOME_SIZE);
 	return time_is_left() && lg_state_enforced() && !lg_state_paused(GetCurrentTimestamp());
@@ -567,6 +576,11 @@ judge_prepared(const char *policy, bool rehearse)
 	visit.policy = policy;
 	visit.rehearse = rehearse;
 	visit.n_doomed = 0;
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
 	pgstat_report_activity(STATE_RUNNING, "reading prepared transactions");
 	read_prepared();
 	lg_collector_run_alone(decide, NULL);
@@ -636,6 +650,7 @@ lg_visitor_main(Datum arg)
 	LgVisits *visits;
 	uint32 asked;
 
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	if (lg_shared == NULL || !claim())

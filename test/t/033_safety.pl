@@ -154,6 +154,45 @@ $boss->query('ALTER SYSTEM RESET pg_lifeguard.protected_applications');
 $boss->query('SELECT pg_reload_conf()');
 drop('sweep');
 
+# --- protected by a reload in the middle of the statement that makes the pass: it
+# still has the old settings, so it only rehearses
+policy('sweep', roles => '{apprentice}');
+policy('on call', enabled => 'f', roles => '{apprentice}');
+my %late = (
+	sweep => 'SELECT lifeguard.run_pass()',
+	'on call' => "SELECT pid, verdict, why FROM lifeguard.run_policy('on call')");
+foreach my $name (sort keys %late)
+{
+	my $runner = LgSession->new($node);
+	$boss->query('SELECT pg_advisory_lock(33)');
+	$runner->send("SELECT pg_advisory_lock(33), pg_advisory_unlock(33); $late{$name}");
+	lg_waits($boss, $runner) or die;
+	lg_put_in_force($boss, 'pg_lifeguard.protected_roles' => 'vip') or die;
+	$apprentice = idler('apprentice');    # the postmaster has told everybody by now
+	my $pid = $apprentice->pid;
+	ok(comes_out($apprentice, 'sweep', 'spared: protected role'), "$name: the collector knows");
+	$boss->query('SELECT pg_advisory_unlock(33)');
+	my $answer = $runner->answer;
+	is($answer->{error}, undef, "$name: it runs");
+	is(join('|', map { $_->{message} } @{ $answer->{notices} // [] }), 'policies only rehearse until this statement ends', "$name: says what it does");
+	is($boss->query("SELECT outcome, signal IS NULL, reason LIKE '%; settings were reloaded since the statement began' FROM lifeguard.ledger WHERE pid = $pid AND policy = '$name'"),
+		'rehearsed|t|t', "$name: as does the ledger");
+	like($answer->{rows}[-1], qr/^$pid\|rehearsed\|.*; settings were reloaded since the statement began$/, "$name: and its row") if $name eq 'on call';
+	is($apprentice->query('SELECT 1'), '1', "$name: it lives");
+
+	# the next statement has them
+	$boss->poll("SELECT clock_timestamp() - state_change > '300 ms' FROM pg_stat_activity WHERE pid = $pid") or die;
+	$answer = $runner->send($late{$name})->answer;
+	is($answer->{notices}, undef, "$name: the next one rehearses no more");
+	is($answer->{rows}[-1], "$pid|spared|protected role", "$name: and spares") if $name eq 'on call';
+	is($apprentice->query('SELECT 1'), '1', "$name: it lives on");
+	$apprentice->close;
+	$boss->query('ALTER SYSTEM RESET pg_lifeguard.protected_roles');
+	lg_put_in_force($boss) or die;
+	$runner->close;
+}
+drop('sweep', 'on call');
+
 # --- the caller
 policy('self', target => 'transaction', include_superusers => 't', enabled => 'f', min_duration => '1 ms');
 $super = idler('chief');

@@ -81,7 +81,8 @@ sub send_messages
 
 # The answer to what was sent: { rows => [...], error => undef or { message,
 # detail, hint, sqlstate } }, each row joined by "|" as psql -At has it.  Should
-# there be several errors, the last is the error, and errors has all of them.
+# there be several errors, the last is the error, and errors has all of them;
+# notices, if any came, has likewise what was told besides.
 # Undefined if none comes within so many seconds; ask again then.
 sub answer
 {
@@ -99,10 +100,12 @@ sub answer
 		}
 		elsif ($type eq 'E')
 		{
-			my %field = map { substr($_, 0, 1) => substr($_, 1) } grep { length } split /\0/, $body;
-			$answer->{error} =
-			  { message => $field{M}, detail => $field{D}, hint => $field{H}, sqlstate => $field{C} };
+			$answer->{error} = _fields($body);
 			push @{ $answer->{errors} }, $answer->{error};
+		}
+		elsif ($type eq 'N')
+		{
+			push @{ $answer->{notices} }, _fields($body);
 		}
 		elsif ($type eq 'A')
 		{
@@ -221,6 +224,14 @@ sub _message
 			return ('end', '');
 		}
 	}
+}
+
+# What an error, or a notice, says.
+sub _fields
+{
+	my ($body) = @_;
+	my %field = map { substr($_, 0, 1) => substr($_, 1) } grep { length } split /\0/, $body;
+	return { message => $field{M}, detail => $field{D}, hint => $field{H}, sqlstate => $field{C} };
 }
 
 sub _row
