@@ -70,8 +70,9 @@ sub policy
 	my $owner = delete $row{owner};
 	my $args = join '', map { ", $_ => '$row{$_}'" } sort keys %row;
 
-	$boss->query("SELECT lifeguard.create_policy('$name', 'prepared transaction', gids => '$gids'$args)");
-	$boss->query("UPDATE lifeguard.policy SET owner = '$owner' WHERE name = '$name'") if $owner;
+	# in one transaction: it is never in force under another owner
+	$boss->query("SELECT lifeguard.create_policy('$name', 'prepared transaction', gids => '$gids'$args)"
+		  . ($owner ? "; UPDATE lifeguard.policy SET owner = '$owner' WHERE name = '$name'" : ''));
 	$boss->poll("SELECT count(*) = 1 FROM lifeguard.policy_status WHERE name = '$name'");
 	return $name;
 }

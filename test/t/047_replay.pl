@@ -62,11 +62,13 @@ my %policies = (
 	transaction => { target => 'transaction', applications => ['alone', 'idles', 'reader', 'chain%'], min_duration => '1500 ms', action => 'log' },
 	ddl_blocks_for => { %any, target => 'queued ddl', min_duration => '100 ms', min_blocked_for => '600 ms', action => 'log' },
 	crowd => { %limits, applications => ['crowd%'], min_duration => '800 ms' },
-	crowd_youngest => { %limits, applications => ['crowd%'], min_duration => '800 ms', victim_order => 'youngest', max_per_pass => 2, cooldown => '1 s' },
 	doomed => { applications => ['doomed%'], min_duration => '700 ms', action => 'terminate' },
 	nothing_to_cancel => { target => 'transaction', applications => ['crowd 1'], min_duration => '1 s', action => 'cancel' });
+# comes into force later: in which pass the first of a crowd is met decides who comes next
+my %late = (crowd_youngest => { %limits, applications => ['crowd%'], min_duration => '800 ms', victim_order => 'youngest', max_per_pass => 2, cooldown => '1 s' });
 ok(lg_define($eye, %policies), 'policies are in force');
 my $since = $eye->query('SELECT clock_timestamp()');
+my %since = map { $_ => $since } keys %policies;
 
 my $alone = session('alone');
 $alone->query('BEGIN; SELECT 1');
@@ -93,7 +95,11 @@ my @doomed = (session('doomed 1'), hold('doomed 2', 3));
 my $behind_doomed = queue('behind doomed', 3);
 $doomed[0]->query('BEGIN; SELECT 1');
 
-sleep 2.4;
+sleep 1.2;
+ok(lg_define($eye, %late), 'a policy comes into force when all of the crowd are old enough');
+$since{crowd_youngest} = $eye->query('SELECT published_at FROM lifeguard.policy_status LIMIT 1');
+%policies = (%policies, %late);
+sleep 1.2;
 $_->query('ROLLBACK') foreach $alone, $idles, $reader;
 my %got;    # when each waiter had its lock
 sub got { $got{ $_[0]->pid } = (split /\|/, $_[0]->answer->{rows}[-1])[-1]; return; }
@@ -102,7 +108,12 @@ got($_) foreach @behind_idle, @behind_ddl, $behind_doomed;
 $runs->answer;
 $runs->query('ROLLBACK');
 got($_) foreach @behind_runs;
-sleep 2.5;
+# by turns, 2 s and 1 s apart: the fourth of "crowd" does not have his before they end
+foreach my $turns ([ crowd => 3 ], [ crowd_youngest => 4 ])
+{
+	my ($policy, $n) = @$turns;
+	ok($eye->poll("SELECT count(*) FROM lifeguard.ledger WHERE policy = '$policy' AND outcome = 'rehearsed'", $n), "$policy: $n have had their turn");
+}
 $_->query('ROLLBACK') foreach @crowd;
 my $until = $eye->query('SELECT clock_timestamp()');
 is($eye->query("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'doomed%'"), '0', 'two were terminated');
@@ -115,11 +126,11 @@ sub differences
 {
 	my ($policy) = @_;
 	return $eye->query(<<"END");
-SELECT coalesce(l.application_name, r.application_name), l.verdict, r.verdict, l.at - '$since', r.at - '$since', r.why
+SELECT coalesce(l.application_name, r.application_name), l.verdict, r.verdict, l.at - '$since{$policy}', r.at - '$since{$policy}', r.why
 FROM (SELECT pid, backend_start, min(application_name) AS application_name, min(at) AS at,
 		min(CASE WHEN outcome ~ '^(over limit|spared)' THEN split_part(outcome, ':', 1) ELSE action END) AS verdict
 	FROM lifeguard.ledger WHERE policy = '$policy' GROUP BY pid, backend_start) l
-FULL JOIN lifeguard.replay_policy('$policy', '$since', '$until') r USING (pid, backend_start)
+FULL JOIN lifeguard.replay_policy('$policy', '$since{$policy}', '$until') r USING (pid, backend_start)
 WHERE l.verdict IS DISTINCT FROM r.verdict OR abs(extract(epoch FROM l.at - r.at)) > 1
 END
 }
