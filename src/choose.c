@@ -111,10 +111,9 @@ count_needed(const LgRescue *rescue, const LgLocalPolicy *local)
 static bool
 only_rehearses(const LgRescue *rescue, const LgPolicyState *state, const LgPolicy *policy)
 {
-	TimestampTz now = rescue->now.wall;
-
 	return rescue->rehearse || rescue->outdated || policy->action == LG_POLICY_LOG ||
-		   !lg_state_enforced() || lg_state_paused(now) || state->paused_until > now;
+		   !lg_state_enforced() || lg_state_paused(rescue->now.wall) ||
+		   state->paused_until > rescue->now.mono;
 }
 
 /*

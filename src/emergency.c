@@ -306,8 +306,7 @@ tell_blockers(StringInfo out, const LgLockGraph *graph, TimestampTz now)
 
 /* What a policy does now, or why it does nothing.  owner_gone: that is known. */
 static const char *
-standing_of(const LgLocalPolicy *local, const LgPolicyState *state, bool owner_gone,
-			TimestampTz now)
+standing_of(const LgLocalPolicy *local, const LgPolicyState *state, bool owner_gone, LgTime now)
 {
 	if (!local->policy->enabled)
 		return "disabled";
@@ -323,9 +322,9 @@ standing_of(const LgLocalPolicy *local, const LgPolicyState *state, bool owner_g
 		return "in force, only logs";
 	if (!lg_state_enforced())
 		return "only rehearses, pg_lifeguard.enforce is off";
-	if (lg_state_paused(now))
+	if (lg_state_paused(now.wall))
 		return "only rehearses, paused by lifeguard.pause()";
-	if (state->paused_until > now)
+	if (state->paused_until > now.mono)
 		return "paused by its breaker, its actions brought no relief";
 	return "in force, acts";
 }
@@ -343,7 +342,7 @@ tell_policy(StringInfo out, const LgLocalPolicy *local, Oid some_role, LgTime no
 	appendStringInfo(out, " (%s, %s): %s; %d actions in the last minute",
 					 lg_policy_target_name(local->policy->target),
 					 lg_policy_action_name(local->policy->action),
-					 standing_of(local, &state, owner_gone, now.wall),
+					 standing_of(local, &state, owner_gone, now),
 					 lg_limiter_last_minute(&state.acted, now.mono));
 	if (state.last_action != 0)
 	{

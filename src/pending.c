@@ -536,9 +536,9 @@ judge(LgPending *pending, LgTime now, HTAB **kinds)
 	if (state->fruitless >= MAX_FRUITLESS)
 	{
 		state->fruitless = 0;
-		opens = state->paused_until <= now.wall; /* what it had begun before is no more news */
+		opens = state->paused_until <= now.mono; /* what it had begun before is no more news */
 		if (opens)
-			state->paused_until = now.wall + BREAKER_PAUSE;
+			state->paused_until = now.mono + BREAKER_PAUSE;
 	}
 	LWLockRelease(lg_shared->lock);
 

@@ -398,7 +398,7 @@ pg_lifeguard_run_policy(PG_FUNCTION_ARGS)
 /* Why a policy does nothing now, in words; NULL when it does. */
 static const char *
 word_idle(const LgLocalPolicy *local, const LgPolicyState *state, TimestampTz paused_until,
-		  const char *pause_reason, TimestampTz now)
+		  const char *pause_reason, LgTime now)
 {
 	if (!local->policy->enabled)
 		return "it is disabled";
@@ -415,11 +415,11 @@ word_idle(const LgLocalPolicy *local, const LgPolicyState *state, TimestampTz pa
 		return NULL;
 	if (!lg_enforce)
 		return "pg_lifeguard.enforce is off: it only rehearses";
-	if (paused_until > now)
+	if (paused_until > now.wall)
 		return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS)
 				   ? psprintf("paused: %s", lg_texts_valid_here(pause_reason))
 				   : "paused";
-	if (state->paused_until > now)
+	if (state->paused_until > now.mono)
 		return "paused by its breaker: its actions brought no relief";
 	return NULL;
 }
@@ -429,8 +429,8 @@ add_policy(LgRows *rows, LgLocalPolicy *local, const LgPolicyState *state, const
 		   const LgPolicySet *head)
 {
 	LgTime now = lg_clock_now();
-	const char *idle = word_idle(local, state, copy->paused_until, copy->pause_reason, now.wall);
-	TimestampTz paused = Max(state->paused_until, copy->paused_until);
+	const char *idle = word_idle(local, state, copy->paused_until, copy->pause_reason, now);
+	TimestampTz paused = Max(now.wall + Max(state->paused_until - now.mono, 0), copy->paused_until);
 
 	lg_rows_begin_row(rows);
 	lg_rows_add_text(rows, lg_texts_to_local(local->policy->name, head->databaseid));
@@ -470,7 +470,7 @@ void
 lg_rescue_count_policies(const LgShared *copy, int counts[LG_STANDINGS])
 {
 	LgLocalPolicies *policies = lg_policies_get();
-	TimestampTz now = GetCurrentTimestamp();
+	LgTime now = lg_clock_now();
 
 	memset(counts, 0, sizeof(int) * LG_STANDINGS);
 	for (int i = 0; i < policies->n; i++)
@@ -486,7 +486,7 @@ lg_rescue_count_policies(const LgShared *copy, int counts[LG_STANDINGS])
 		else if (strncmp(why, "paused", 6) != 0)
 			counts[LG_NOT_IN_FORCE]++;
 		else
-			counts[copy->paused_until > now ? LG_PAUSED : LG_PAUSED_BY_BREAKER]++;
+			counts[copy->paused_until > now.wall ? LG_PAUSED : LG_PAUSED_BY_BREAKER]++;
 	}
 }
 

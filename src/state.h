@@ -28,8 +28,8 @@ typedef struct LgPolicyState
 	char name[NAMEDATALEN]; /* whose state it is; another name: nobody's yet */
 	bool engaged;			/* connections_above was passed, connections_until not yet reached */
 	LgIdleWhy idle_why;
-	int fruitless;			  /* actions in a row without relief */
-	TimestampTz paused_until; /* by the breaker; 0 or past = not paused */
+	int fruitless;		/* actions in a row without relief */
+	int64 paused_until; /* by the breaker, monotonic; 0 or past = not paused */
 	TimestampTz last_action;
 	uint64 spared;	   /* sessions that something protected, once per episode */
 	uint64 over_limit; /* sessions that were hit and held back by a limit, once per episode */

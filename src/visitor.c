@@ -71,7 +71,7 @@ sum_up(const LgRescue *rescue)
 	for (int i = 0; i < rescue->n_in_force[LG_TARGET_PREPARED]; i++)
 	{
 		const LgLocalPolicy *local = rescue->in_force[LG_TARGET_PREPARED][i];
-		bool paused = lg_state_of(local)->paused_until > rescue->now.wall;
+		bool paused = lg_state_of(local)->paused_until > rescue->now.mono;
 
 		sum = hash_combine64(sum, local->place * 2 + (paused ? 1 : 0) + 1);
 	}
@@ -94,7 +94,7 @@ lg_visitor_plan(const LgRescue *rescue, LgTime now)
 	if (rescue == NULL || rescue->policies->n_by_target[LG_TARGET_PREPARED] == 0 ||
 		rescue->server.standby)
 	{
-		if (lg_shared->visits->noted_at != 0)
+		if (lg_shared->visits->noted_at.mono != 0)
 			lg_visits_forget();
 		return;
 	}
@@ -102,8 +102,7 @@ lg_visitor_plan(const LgRescue *rescue, LgTime now)
 	lg_prepared_see(sights);
 	n = rescue->n_in_force[LG_TARGET_PREPARED];
 	lg_visits_note(sights, n > 0 ? sum_up(rescue) : 0,
-				   n > 0 ? rescue->in_force[LG_TARGET_PREPARED][0]->policy->min_duration : 0,
-				   now.wall);
+				   n > 0 ? rescue->in_force[LG_TARGET_PREPARED][0]->policy->min_duration : 0, now);
 	if (lg_shared->collector_pid != MyProcPid)
 		lg_collector_wake();
 }
@@ -218,28 +217,31 @@ propose(Target *target, Oid databaseid, int64 due)
 	}
 }
 
-/* When a prepared transaction has to be judged, by the wall clock; 0 = it need not be. */
-static TimestampTz
-slot_due(const LgVisits *visits, const LgVisitSlot *slot)
+/*
+ * When a prepared transaction has to be judged, by the monotonic clock; 0 = it need not
+ * be.  Its age is by the wall clock, as the server stamps it; what was put off is not.
+ */
+static int64
+slot_due(const LgVisits *visits, const LgVisitSlot *slot, LgTime now)
 {
-	TimestampTz due;
+	int64 due;
 
 	if (!TransactionIdIsValid(slot->xid) || visits->in_force == 0)
 		return 0;
 	if (slot->judged_under == visits->in_force)
 		due = slot->next_due;
 	else if (slot->since == 0)
-		due = visits->noted_at;
+		due = visits->noted_at.mono;
 	else
 	{
-		due = Max(slot->since, lg_shared->beat.ages_count_from) + visits->shortest +
-			  LG_USECS_PER_MSEC;
+		due = now.mono - now.wall + Max(slot->since, lg_shared->beat.ages_count_from) +
+			  visits->shortest + LG_USECS_PER_MSEC;
 		if (slot->judged_at != 0)
 			due = Max(due, slot->judged_at + RETRY_INTERVAL);
 	}
 
 	/* without an interval nothing happens that no pass has asked for */
-	return lg_sample_interval == 0 && due > visits->noted_at ? 0 : due;
+	return lg_sample_interval == 0 && due > visits->noted_at.mono ? 0 : due;
 }
 
 /* Where a visitor is wanted first. */
@@ -264,10 +266,10 @@ choose_target(const LgVisits *visits, LgTime now)
 	}
 	for (int i = 0; i < max_prepared_xacts; i++)
 	{
-		TimestampTz due = slot_due(visits, &visits->slots[i]);
+		int64 due = slot_due(visits, &visits->slots[i], now);
 
 		if (due != 0)
-			propose(&target, visits->slots[i].databaseid, now.mono + Max(due - now.wall, 0));
+			propose(&target, visits->slots[i].databaseid, Max(due, now.mono));
 	}
 	return target;
 }
@@ -406,12 +408,13 @@ read_prepared(void)
 	MemoryContextSwitchTo(caller);
 }
 
-/* When this policy has to look at it again; NEVER = only when policies change. */
-static TimestampTz
+/* When this policy has to look at it again, monotonic; NEVER = only when policies change. */
+static int64
 look_again_at(const LgRescue *rescue, const LgCandidate *candidate)
 {
-	TimestampTz now = rescue->now.wall;
+	int64 now = rescue->now.mono;
 	TimestampTz start = Max(candidate->since, rescue->server.ages_count_from);
+	int64 age = lg_clock_age(start, rescue->now.wall);
 
 	switch (candidate->why)
 	{
@@ -420,7 +423,7 @@ look_again_at(const LgRescue *rescue, const LgCandidate *candidate)
 		case LG_WHY_GID:
 			return NEVER;
 		case LG_WHY_YOUNG:
-			return start + candidate->local->policy->min_duration + 1;
+			return now - age + candidate->local->policy->min_duration + 1;
 		case LG_WHY_HIT:
 			return candidate->dooms || rescue->outdated ? now + RETRY_INTERVAL
 														: now + LONG_INTERVAL;
@@ -438,11 +441,11 @@ look_again_at(const LgRescue *rescue, const LgCandidate *candidate)
 static void
 note_judged(const LgRescue *rescue)
 {
-	TimestampTz now = rescue->now.wall;
+	int64 now = rescue->now.mono;
 
 	for (int i = 0; i < visit.n; i++)
 	{
-		TimestampTz next = NEVER;
+		int64 next = NEVER;
 
 		for (int j = 0; j < rescue->n_candidates; j++)
 		{
@@ -628,13 +631,13 @@ is_ordered(const LgVisitOrder *order)
 static bool
 has_prepared(const LgVisits *visits)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	LgTime now = lg_clock_now();
 
 	for (int i = 0; visits->in_force != 0 && i < max_prepared_xacts; i++)
 	{
-		TimestampTz due = slot_due(visits, &visits->slots[i]);
+		int64 due = slot_due(visits, &visits->slots[i], now);
 
-		if (visits->slots[i].databaseid == MyDatabaseId && due != 0 && due <= now)
+		if (visits->slots[i].databaseid == MyDatabaseId && due != 0 && due <= now.mono)
 			return true;
 	}
 	return false;

@@ -55,13 +55,13 @@ note_slot(LgVisitSlot *slot, const LgPreparedSight *sight, TimestampTz before)
  * By whoever makes a pass.
  */
 void
-lg_visits_note(const LgPreparedSight *sights, uint64 in_force, int64 shortest, TimestampTz now)
+lg_visits_note(const LgPreparedSight *sights, uint64 in_force, int64 shortest, LgTime now)
 {
 	LgVisits *visits = lg_shared->visits;
 
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < max_prepared_xacts; i++)
-		note_slot(&visits->slots[i], &sights[i], Min(visits->noted_at, now));
+		note_slot(&visits->slots[i], &sights[i], Min(visits->noted_at.wall, now.wall));
 	visits->in_force = in_force;
 	visits->shortest = shortest;
 	visits->noted_at = now;
@@ -77,7 +77,7 @@ lg_visits_forget(void)
 {
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_shared->visits->in_force = 0;
-	lg_shared->visits->noted_at = 0;
+	memset(&lg_shared->visits->noted_at, 0, sizeof(LgTime));
 	LWLockRelease(lg_shared->lock);
 }
 
@@ -95,7 +95,7 @@ lg_visits_copy(LgVisits *copy)
 }
 
 static void
-set_judged(LgVisitSlot *slot, uint64 under, TimestampTz at, TimestampTz next_due)
+set_judged(LgVisitSlot *slot, uint64 under, int64 at, int64 next_due)
 {
 	slot->judged_under = under;
 	slot->judged_at = at;
@@ -104,10 +104,10 @@ set_judged(LgVisitSlot *slot, uint64 under, TimestampTz at, TimestampTz next_due
 
 /*
  * The visitor has judged a transaction under the policies that this number stands
- * for; next_due 0: unless these change, nothing more is to be done.
+ * for, at a moment of the monotonic clock, as next_due is one; next_due 0: unless these change, nothing more is to be done.
  */
 void
-lg_visits_judged(const LgPrepared *prepared, uint64 under, TimestampTz at, TimestampTz next_due)
+lg_visits_judged(const LgPrepared *prepared, uint64 under, int64 at, int64 next_due)
 {
 	int i = prepared->slot - ProcGlobal->allProcCount;
 	LgVisitSlot *slot = &lg_shared->visits->slots[i];
@@ -127,7 +127,7 @@ lg_visits_judged(const LgPrepared *prepared, uint64 under, TimestampTz at, Times
  * no more.
  */
 void
-lg_visits_judged_others(Oid databaseid, uint64 under, TimestampTz at, TimestampTz next_due)
+lg_visits_judged_others(Oid databaseid, uint64 under, int64 at, int64 next_due)
 {
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < max_prepared_xacts; i++)

@@ -20,10 +20,10 @@ typedef struct LgVisitSlot
 {
 	TransactionId xid; /* invalid: free */
 	Oid databaseid;
-	TimestampTz since;	   /* prepared then, or later; 0 = not known */
-	uint64 judged_under;   /* the policies in force then; 0 = no visitor has judged it */
-	TimestampTz judged_at; /* 0 = never */
-	TimestampTz next_due;  /* then it has to be judged again; 0 = when policies change */
+	TimestampTz since;	 /* prepared then, or later; 0 = not known */
+	uint64 judged_under; /* the policies in force then; 0 = no visitor has judged it */
+	int64 judged_at;	 /* monotonic; 0 = never */
+	int64 next_due;		 /* monotonic: then it has to be judged again; 0 = when policies change */
 } LgVisitSlot;
 
 /* A database in which relations are to be named. */
@@ -48,11 +48,11 @@ typedef struct LgVisitOrder
 /* All of it.  Guarded by lg_shared->lock. */
 typedef struct LgVisits
 {
-	pid_t pid;			  /* of the visitor; 0 while none runs */
-	uint64 done;		  /* visits that came to their end */
-	uint64 in_force;	  /* stands for the policies that could hit anybody now; 0 = none */
-	int64 shortest;		  /* min_duration among them */
-	TimestampTz noted_at; /* by the newest pass; 0 = by none, or not by the one before it */
+	pid_t pid;		 /* of the visitor; 0 while none runs */
+	uint64 done;	 /* visits that came to their end */
+	uint64 in_force; /* stands for the policies that could hit anybody now; 0 = none */
+	int64 shortest;	 /* min_duration among them */
+	LgTime noted_at; /* by the newest pass; zeros: by none, or not by the one before it */
 	LgVisitOrder order;
 	LgNameVisit names[LG_MAX_NAME_VISITS];
 	LgVisitSlot slots[FLEXIBLE_ARRAY_MEMBER];
@@ -60,13 +60,11 @@ typedef struct LgVisits
 
 extern Size lg_visits_size(void);
 extern void lg_visits_note(const LgPreparedSight *sights, uint64 in_force, int64 shortest,
-						   TimestampTz now);
+						   LgTime now);
 extern void lg_visits_forget(void);
 extern void lg_visits_copy(LgVisits *copy);
-extern void lg_visits_judged(const LgPrepared *prepared, uint64 under, TimestampTz at,
-							 TimestampTz next_due);
-extern void lg_visits_judged_others(Oid databaseid, uint64 under, TimestampTz at,
-									TimestampTz next_due);
+extern void lg_visits_judged(const LgPrepared *prepared, uint64 under, int64 at, int64 next_due);
+extern void lg_visits_judged_others(Oid databaseid, uint64 under, int64 at, int64 next_due);
 extern void lg_visits_want_names(Oid databaseid);
 extern uint32 lg_visits_names_asked(Oid databaseid);
 extern void lg_visits_end_names(Oid databaseid, uint32 asked, bool all_named);

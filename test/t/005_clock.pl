@@ -8,6 +8,7 @@ use lib $FindBin::RealBin;
 
 use File::Basename;
 use LgClock;
+use LgPolicies;
 use LgTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -154,6 +155,54 @@ END
 
 	$session->query(q{ROLLBACK PREPARED 'young'});
 	$_->close foreach ($bystander, $clerk, $session);
+	$faked->stop;
+	is(lg_log_complaints($faked), '', 'nothing bad in the log');
+
+	# What is to last some time, or to be done after some, takes no hour longer when the
+	# clock is set back by one: the breaker's pause, and until the visitor comes again.
+	$faked = lg_server('set_back', start => 0, conf => <<'END');
+max_prepared_transactions = 2
+log_min_messages = debug1
+pg_lifeguard.fast_interval = 50ms
+pg_lifeguard.max_actions_per_minute = 0
+END
+	$clock->start($faked);
+	$session = LgSession->new($faked);
+	$session->query('CREATE EXTENSION pg_lifeguard; CREATE ROLE clerk LOGIN');
+	ok($clock->take_collector($session), 'a collector under faketime');
+	ok(lg_define($session,
+		pile => { min_blocked => 1, min_duration => '300 ms' },
+		left => { target => 'prepared transaction', applications => undef, gids => ['%'], action => 'log' }), 'policies');
+	my @clerks = map { LgSession->new($faked, user => 'clerk', parameters => { application_name => 'pile' }) } 1 .. 6;
+	my @behind = map { LgSession->new($faked, user => 'clerk') } 0 .. 6;
+	$clerk = LgSession->new($faked, user => 'clerk');
+	$clerk->query($_) foreach ('BEGIN', 'SELECT pg_current_xact_id()', q{PREPARE TRANSACTION 'left'});
+	$holder = LgSession->new($faked);
+	$holder->query('SELECT pg_advisory_lock(100)');
+	$clerks[$_]->query("BEGIN; SELECT pg_advisory_xact_lock($_)") foreach 0 .. 5;
+	$behind[$_]->send("SELECT pg_advisory_xact_lock($_); SELECT pg_advisory_xact_lock(100)") foreach 0 .. 5;
+	$behind[6]->send('SELECT pg_advisory_xact_lock(100)');
+	my $breaker = q{SELECT why_not LIKE 'paused by its breaker%' FROM lifeguard.policy_status WHERE name = 'pile'};
+	my $left = q{SELECT paused_until - clock_timestamp() BETWEEN '9 min' AND '10 min' FROM lifeguard.policy_status WHERE name = 'pile'};
+	ok($session->poll($breaker), 'the breaker opens');
+	is($session->query($left), 't', 'for ten minutes');
+	ok($session->poll(q{SELECT count(*) = 1 FROM lifeguard.ledger WHERE gid = 'left'}), 'a visitor has come');
+
+	$clock->set('-3600');
+	$so_far = $visits->();
+	ok($session->poll('SELECT clock_jumps > 0 FROM lifeguard.status'), 'an hour back');
+	is($session->query($breaker), 't', 'the breaker is open');
+	is($session->query($left), 't', 'for what is left of ten minutes');
+	$deadline = time + 60;
+	usleep(10_000) until $visits->() > $so_far || time > $deadline;
+	cmp_ok($visits->(), '>', $so_far, 'and in a few seconds the visitor comes again');
+	$clock->set('+3600');
+	ok($session->poll('SELECT clock_jumps > 1 FROM lifeguard.status'), 'two hours on');
+	is($session->query($breaker), 't', 'it is still open');
+	is($session->query($left), 't', 'nor is it over sooner');
+
+	$session->query(q{ROLLBACK PREPARED 'left'});
+	$_->close foreach (@clerks, @behind, $clerk, $holder, $session);
 	$faked->stop;
 	is(lg_log_complaints($faked), '', 'nothing bad in the log');
 }
