@@ -230,8 +230,8 @@ slot_due(const LgVisits *visits, const LgVisitSlot *slot)
 		due = visits->noted_at;
 	else
 	{
-		due = Max(slot->since, lg_shared->beat.ages_count_from) + visits->shortest +
-			  LG_USECS_PER_MSEC;
+		due = Max(Max(slot->since, lg_shared->beat.ages_count_from), lg_shared->beat.serves_since) +
+			  visits->shortest + LG_USECS_PER_MSEC;
 		if (slot->judged_at != 0)
 			due = Max(due, slot->judged_at + RETRY_INTERVAL);
 	}
