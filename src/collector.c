@@ -12,7 +12,9 @@
  * Two clocks: when wall and monotonic clock drift apart by more than 1 s
  * between passes, or a pass comes more than 5 s late (the machine was frozen,
  * or we were), whatever looks old may have grown old while nobody could do
- * anything about it.  From then on ages count from that pass.
+ * anything about it.  From then on ages count from that pass.  A prepared
+ * transaction can have grown old while there was no server to finish it: its
+ * age counts from the start, or the promotion, of this one.
  *
  * Locking: lg_shared->lock to publish what a pass found, after everything has
  * been read and computed; see lock_graph.c for what reading takes.
@@ -20,6 +22,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
@@ -116,6 +119,7 @@ judge_clocks(LgHeartbeat *beat, LgTime now)
 		{
 			beat->clock_jumps++;
 			beat->last_clock_jump = beat->ages_count_from = now.wall;
+			beat->serves_since = Min(beat->serves_since, now.wall);
 		}
 	}
 	if (interval > 0 && late >= interval)
@@ -128,8 +132,9 @@ judge_clocks(LgHeartbeat *beat, LgTime now)
 }
 
 /*
- * From when on ages count for whoever decides now without making a whole pass.
- * The caller makes a pass of a kind (lg_collector_run_alone).
+ * From when on ages count for whoever decides now without making a whole pass,
+ * those of prepared transactions, too.  The caller makes a pass of a kind
+ * (lg_collector_run_alone).
  */
 TimestampTz
 lg_collector_ages_count_from(LgTime now)
@@ -137,7 +142,7 @@ lg_collector_ages_count_from(LgTime now)
 	LgHeartbeat beat = lg_shared->beat;
 
 	judge_clocks(&beat, now);
-	return beat.ages_count_from;
+	return Max(beat.ages_count_from, beat.serves_since);
 }
 
 /*
@@ -455,6 +460,25 @@ pass_due(void)
 }
 
 /*
+ * Since when does this server finish prepared transactions?  Whoever had to, could
+ * not before: there was no server, or it was a standby.  Asked before any visitor is
+ * sent.
+ */
+static void
+note_service(void)
+{
+	LgHeartbeat *beat = &lg_shared->beat;
+	bool standby = RecoveryInProgress();
+
+	if (beat->serves_since != 0 && standby == beat->was_standby)
+		return;
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	beat->serves_since = GetCurrentTimestamp();
+	beat->was_standby = standby;
+	LWLockRelease(lg_shared->lock);
+}
+
+/*
  * Take over changed settings.  When the interval changes, so does what is due:
  * a pass that nobody had planned for this moment is not late.
  */
@@ -512,6 +536,7 @@ lg_collector_main(Datum arg)
 
 		CHECK_FOR_INTERRUPTS();
 		reload_if_asked();
+		note_service();
 		due = pass_due();
 		if (due != 0 && lg_clock_read(CLOCK_MONOTONIC) >= due)
 		{

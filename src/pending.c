@@ -7,7 +7,7 @@
  * when its grace is over becomes a terminate.  Two seconds later it is judged
  * whether the action has brought relief; a policy whose actions bring none, five
  * times in a row, is paused.  Whatever is sent after the first signal asks again
- * for brakes and rights.
+ * for brakes, rights, the policy as it is by then, and harm.
  *
  * What is under way lies in shared memory, so whoever makes the next pass goes
  * on with it, whoever began it.
@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
 
@@ -27,6 +28,7 @@
 #include "lock_roots.h"
 #include "pending.h"
 #include "rights.h"
+#include "saturation.h"
 #include "settings.h"
 #include "shared.h"
 
@@ -318,6 +320,7 @@ lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 en
 	pending->action = policy->action;
 	pending->target = policy->target;
 	pending->by_hand = rescue->only != NULL;
+	pending->since = candidate->since;
 	pending->began = rescue->now.mono;
 	pending->grace = policy->grace;
 	pending->blocked_total = candidate->facts.blocked_total;
@@ -359,6 +362,45 @@ still_means(LgLocalPolicies *policies, const LgLocalPolicy *local, const LgSessi
 }
 
 /*
+ * Is the policy, as it is now, in force here, and is what the victim does still too
+ * much for it?
+ */
+static bool
+is_in_force(const LgPending *pending, LgLocalPolicy *local, LgTime now)
+{
+	const LgPolicy *policy = local->policy;
+
+	if (policy->target != pending->target || policy->action != pending->action)
+		return false;
+	if (!pending->by_hand && (!policy->enabled || !lg_policies_in_schedule(local, now.wall)))
+		return false;
+	if (policy->runs_on != LG_RUNS_ON_BOTH &&
+		(policy->runs_on == LG_RUNS_ON_STANDBY) != RecoveryInProgress())
+		return false;
+	return lg_clock_age(pending->since, now.wall) > local->limit;
+}
+
+/* Does it still do what the policy ends it for: make others wait, take their room? */
+static bool
+still_harms(const LgPending *pending, const LgPolicy *policy)
+{
+	bool blocks = pending->waiting_before >= 0 || pending->target == LG_TARGET_BLOCKER ||
+				  pending->target == LG_TARGET_QUEUED_DDL;
+
+	if (policy->connections_above > 0)
+	{
+		bool counted = pending->acting.action == LG_ACTION_TERMINATE; /* it is tried again */
+		int used = lg_saturation_used() - lg_pending_terminating() + (counted ? 1 : 0);
+		double share = (double) used / Max(lg_saturation_usable(), 1);
+
+		if (policy->connections_until > 0 ? share < policy->connections_until
+										  : share <= policy->connections_above)
+			return false;
+	}
+	return !blocks || count_waiting_for(&pending->acting.victim) > 0;
+}
+
+/*
  * May the policy signal its victim again?  The brakes, the policy, its owner's
  * rights or what is protected may have changed since the first time.
  */
@@ -368,14 +410,10 @@ may_go_on(const LgPending *pending, LgTime now)
 	LgLocalPolicies *policies = lg_policies_get();
 	LgLocalPolicy *local = lg_policies_find(policies, pending->policy);
 
-	if (!lg_state_enforced() || lg_state_outdated() || lg_state_paused(now.wall) || local == NULL ||
-		local->policy->action != pending->action || (!local->policy->enabled && !pending->by_hand))
-		return false;
-	if (!still_means(policies, local, &pending->acting.victim))
-		return false;
-
-	/* whom a policy ends for what he does to others he must still do it to */
-	return pending->waiting_before < 0 || count_waiting_for(&pending->acting.victim) > 0;
+	return lg_state_enforced() && !lg_state_outdated() && !lg_state_paused(now.wall) &&
+		   local != NULL && is_in_force(pending, local, now) &&
+		   still_means(policies, local, &pending->acting.victim) &&
+		   still_harms(pending, local->policy);
 }
 
 /*

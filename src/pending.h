@@ -28,11 +28,12 @@ typedef struct LgPending
 	LgPolicyAction action;
 	LgTarget target;
 	int tries;
-	bool by_hand;	/* by run_policy(), which disabled policies obey, too */
-	bool over;		/* what came of it is known */
-	bool escalated; /* from cancel to terminate */
-	bool survived;	/* that has been said */
-	int64 began;	/* monotonic: the first signal */
+	bool by_hand;	   /* by run_policy(), which disabled policies obey, too */
+	bool over;		   /* what came of it is known */
+	bool escalated;	   /* from cancel to terminate */
+	bool survived;	   /* that has been said */
+	TimestampTz since; /* the age began that the policy limits */
+	int64 began;	   /* monotonic: the first signal */
 	int64 grace;
 	int64 judge_at; /* monotonic; 0 = relief is not judged */
 	int blocked_total;

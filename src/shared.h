@@ -53,6 +53,8 @@ typedef struct LgHeartbeat
 	LgTime last_pass;	  /* its beginning; 0 = none yet */
 	TimestampTz last_clock_jump;
 	TimestampTz ages_count_from; /* no age gained before this counts; 0 = all do */
+	TimestampTz serves_since;	 /* prepared transactions can be finished here; 0 = not known */
+	bool was_standby;			 /* when the collector last looked */
 	int64 next_due;				 /* monotonic; 0 = nothing is scheduled */
 	int64 last_cost;			 /* CPU microseconds of the newest pass */
 	int64 total_cost;			 /* CPU microseconds of all of them */

@@ -234,7 +234,8 @@ slot_due(const LgVisits *visits, const LgVisitSlot *slot, LgTime now)
 		due = visits->noted_at.mono;
 	else
 	{
-		due = now.mono - now.wall + Max(slot->since, lg_shared->beat.ages_count_from) +
+		due = now.mono - now.wall +
+			  Max(Max(slot->since, lg_shared->beat.ages_count_from), lg_shared->beat.serves_since) +
 			  visits->shortest + LG_USECS_PER_MSEC;
 		if (slot->judged_at != 0)
 			due = Max(due, slot->judged_at + RETRY_INTERVAL);

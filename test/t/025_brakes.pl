@@ -158,6 +158,17 @@ my %brake = (
 		sub { $boss->query("SELECT lifeguard.disable_policy('twice')"); $boss->query("SELECT lifeguard.preview_policy('twice')") },
 		sub { $boss->query("SELECT lifeguard.enable_policy('twice')") }
 	]);
+my %altered = (
+	'schedule' => [ q{schedule => '0 0 29 2 *'}, q{reset => '{schedule}'} ],
+	'except_schedule' => [ q{except_schedule => '* * * * *'}, q{reset => '{except_schedule}'} ],
+	'server' => [ q{runs_on => 'standby'}, q{runs_on => 'primary'} ],
+	'age' => [ q{min_duration => '1 day'}, q{min_duration => '300 ms'} ],
+	'target' => [ q{target => 'waiter'}, q{target => 'active'} ]);
+foreach my $name (keys %altered)
+{
+	my ($to, $back) = map { "SELECT lifeguard.alter_policy('twice', $_)" } @{ $altered{$name} };
+	$brake{$name} = [ sub { $boss->query($to); $boss->query("SELECT lifeguard.preview_policy('twice')") }, sub { $boss->query($back) } ];
+}
 foreach my $name (sort keys %brake)
 {
 	$victim = LgSession->new($node, user => 'clerk');
@@ -174,6 +185,46 @@ foreach my $name (sort keys %brake)
 	is($boss->query("SELECT signal FROM lifeguard.ledger WHERE pid = ${\$victim->pid}"), 'SIGTERM', "$name: escalated");
 }
 drop('twice');
+
+# --- nor does one that harms nobody any more get a second signal
+sub is_harmless_meanwhile
+{
+	my ($name, $policy, $more, $less) = @_;
+
+	policy('harm', action => 'cancel then terminate', grace => '2 s', %$policy);
+	my $stubborn = LgSession->new($node, user => 'clerk');
+	$stubborn->query('BEGIN; UPDATE till SET id = id');
+	$stubborn->send('SELECT stubborn()');
+	$more->();
+	ok($boss->poll("SELECT count(*) = 1 FROM lifeguard.ledger WHERE pid = ${\$stubborn->pid} AND signal = 'SIGINT'"), "$name: a cancel");
+	my $cancelled = time;
+	$less->();
+	cmp_ok(time - $cancelled, '<', 1.9, "$name: no harm within the grace");
+	ok($boss->poll("SELECT clock_timestamp() - at > '2.6 s' FROM lifeguard.ledger WHERE pid = ${\$stubborn->pid}"), "$name: the grace is over");
+	is(ledger($stubborn, 'signal, outcome'), 'SIGINT|signalled', "$name: no second signal");
+	$more->();
+	is_ended($stubborn, "$name: when it does harm again");
+	$less->();
+	drop('harm');
+	return;
+}
+
+my @others;
+is_harmless_meanwhile(
+	'a blocker', { target => 'blocker' },
+	sub {
+		push @others, LgSession->new($node);
+		$others[0]->send('UPDATE till SET id = id');
+	},
+	sub {
+		$boss->query("SELECT pg_terminate_backend(${\$_->pid}, 10000)") foreach @others;
+		$_->close foreach splice @others;
+	});
+is_harmless_meanwhile(
+	'room',
+	{ target => 'active', connections_above => 0.2 },
+	sub { push @others, map { LgSession->new($node) } 1 .. 9 },
+	sub { $_->close foreach splice @others });
 
 # ---------------------------------------------------------------------------
 # pause() and resume()

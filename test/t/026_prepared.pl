@@ -501,6 +501,55 @@ END
 	$boss->query("SELECT lifeguard.drop_policy('names')");
 }
 
+# --- while there is no server, or only a standby, nobody can finish what is prepared
+{
+	my $limit = 3;
+	my $policy = policy('{down-%}', min_duration => "$limit s");
+	my $since = sub {
+		my ($gid, $moment) = @_;
+		return $boss->query("SELECT min(at) - $moment > '$limit s' FROM lifeguard.ledger WHERE gid = '$gid' AND outcome LIKE 'rolled back%'");
+	};
+
+	prepare($clerk, 'down-1');
+	my $prepared = time;
+	$_->close foreach $boss, $clerk;
+	$node->stop('fast');
+	usleep(100_000) while time < $prepared + $limit + 1;
+	$node->start;
+	$boss = LgSession->new($node);
+	$clerk = LgSession->new($node, user => 'clerk');
+	ok(still_there('down-1'), 'what grew old while the server was down is there');
+	gone_by('down-1', 'and rolled back in the end');
+	ledger_says('down-1', 'rolled back in %', 'the ledger says so');
+	is($since->('down-1', 'pg_postmaster_start_time()'), 't', 'when it is too old without that time');
+
+	my $heir = PostgreSQL::Test::Cluster->new('heir');
+	$node->backup('for_heir');
+	$heir->init_from_backup($node, 'for_heir', has_streaming => 1);
+	$heir->start;
+	$boss->query("SELECT lifeguard.pause('1 hour', 'the standby will be promoted')");
+	prepare($clerk, 'down-2');
+	$prepared = time;
+	$node->wait_for_catchup('heir', 'replay', $node->lsn('insert'));
+	usleep(100_000) while time < $prepared + $limit + 1;
+	is(log_lines(qr/policy "$policy" rolls back prepared transaction "down-2"/), 0, 'paused, it stays');
+	my $primary = $boss;
+	my $promoted = time;
+	$heir->promote;
+	$boss = LgSession->new($heir);
+	ok(still_there('down-2'), 'what grew old before the promotion is there');
+	gone_by('down-2', 'and rolled back in the end');
+	ledger_says('down-2', 'rolled back in %', 'the ledger says so');
+	is($since->('down-2', "to_timestamp($promoted)"), 't', 'when it is too old without the time before');
+	$boss->close;
+	is(lg_log_complaints($heir), '', 'its log is clean');
+	$heir->stop;
+	$boss = $primary;
+	$boss->query("ROLLBACK PREPARED 'down-2'");
+	$boss->query('SELECT lifeguard.resume()');
+	drop_policy($policy);
+}
+
 is($boss->query('SELECT count(*) FROM pg_prepared_xacts'), 0, 'nothing is left over');
 is(lg_log_complaints($node), '', 'the log is clean');
 $boss->close;
