@@ -130,7 +130,9 @@ lg_errand_look_up(Oid index, AttrNumber column, RegProcedure equals, Datum value
 	if (HeapTupleIsValid(tuple))
 	{
 		*databaseid = ((Form_pg_database) GETSTRUCT(tuple))->oid;
-		*allows = ((Form_pg_database) GETSTRUCT(tuple))->datallowconn;
+		/* below -1: an interrupted DROP DATABASE has left it invalid, for whoever wants to connect */
+		*allows = ((Form_pg_database) GETSTRUCT(tuple))->datallowconn &&
+				  ((Form_pg_database) GETSTRUCT(tuple))->datconnlimit >= -1;
 	}
 	systable_endscan(scan);
 	table_close(databases, NoLock);

@@ -18,6 +18,7 @@
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -141,35 +142,44 @@ typedef struct Stay
 	char problem[LG_PROBLEM_SIZE]; /* the first one; empty = none */
 } Stay;
 
-/* The server log need not hear again, ten times a minute, what status says. */
+/*
+ * The server log need not hear again, ten times a minute, what status says; nor what is
+ * still wrong with this table while status tells of another.  What the log was told of a
+ * table only the keeper changes, so it is read without the lock.
+ */
 static bool
-is_known(const char *problem)
+is_known(const char *problem, LgTableNews *table)
 {
+	uint32 hash = hash_bytes((const unsigned char *) problem, strlen(problem));
+	bool said = table != NULL && table->said == hash;
 	LgPolicySet head;
 
+	if (table != NULL)
+		table->said = hash;
 	lg_policies_describe(&head);
-	return strcmp(problem, lg_keeper_news().problem) == 0 || strcmp(problem, head.problem) == 0;
+	return said || strcmp(problem, lg_keeper_news().problem) == 0 ||
+		   strcmp(problem, head.problem) == 0;
 }
 
 /* The current error as a problem, and in the server log. */
 static void
-take_error(char *problem)
+take_error(char *problem, LgTableNews *table)
 {
 	ErrorData *error = CopyErrorData();
 
 	strlcpy(problem, error->message, LG_PROBLEM_SIZE);
 	FreeErrorData(error);
-	if (!is_known(problem))
+	if (!is_known(problem, table))
 		EmitErrorReport();
 	FlushErrorState();
 }
 
 /*
- * Do a job in a transaction, if the extension is there.  Returns NULL, or what
- * went wrong; that has been counted and is no error any more.
+ * Do a job in a transaction, if the extension is there.  table: what it concerns, or
+ * NULL.  Returns NULL, or what went wrong; that has been counted and is no error any more.
  */
 static const char *
-do_job(Stay *stay, const char *doing, Job job, void *arg)
+do_job(Stay *stay, const char *doing, Job job, void *arg, LgTableNews *table)
 {
 	static char problem[LG_PROBLEM_SIZE];
 	MemoryContext caller = CurrentMemoryContext;
@@ -200,7 +210,7 @@ do_job(Stay *stay, const char *doing, Job job, void *arg)
 	{
 		HOLD_INTERRUPTS();
 		MemoryContextSwitchTo(caller);
-		take_error(problem);
+		take_error(problem, table);
 		AbortCurrentTransaction();
 		RESUME_INTERRUPTS();
 	}
@@ -251,7 +261,7 @@ bring_policies(Stay *stay)
 	uint32 taken_up = LG_POLICIES_TAKEN_UP;
 
 	pg_atomic_exchange_u32(&lg_shared->policies_changed, LG_POLICIES_TAKEN_UP);
-	problem = do_job(stay, "reading policies", read_policies, NULL);
+	problem = do_job(stay, "reading policies", read_policies, NULL, NULL);
 	if (problem != NULL)
 	{
 		pg_atomic_write_u32(&lg_shared->policies_changed, LG_POLICIES_CHANGED);
@@ -311,7 +321,7 @@ do_table_job(Stay *stay, LgRecordKind kind, const char *doing, Job job, void *ar
 	LgTableNews *news = table_news(kind);
 	bool setback = stay->setback;
 
-	if (do_job(stay, doing, job, arg) == NULL)
+	if (do_job(stay, doing, job, arg, news) == NULL)
 		return stay->has_extension;
 	stay->setback = setback;
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
@@ -354,6 +364,7 @@ note_written(const LgRecordBatch *batch)
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	table_news(batch->kind)->written += batch->n;
 	table_news(batch->kind)->failures = 0;
+	table_news(batch->kind)->said = 0;
 	lg_shared->keeper.last_flush = now;
 	LWLockRelease(lg_shared->lock);
 }
@@ -512,7 +523,7 @@ send_notifications(Stay *stay)
 	while (lg_notify && time_is_left(stay, LAST_START))
 	{
 		batch.n = 0; /* nothing is looked for where the extension has been dropped */
-		if (do_job(stay, "sending notifications", send_some, &batch) != NULL || batch.n == 0)
+		if (do_job(stay, "sending notifications", send_some, &batch, NULL) != NULL || batch.n == 0)
 			break;
 		for (int i = 0; i < batch.n; i++)
 			lg_ledger_mark_notified(batch.numbers[i], batch.revisions[i]);

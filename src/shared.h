@@ -69,6 +69,7 @@ typedef struct LgTableNews
 	int64 purged_at;   /* monotonic; when nothing was left that was too old; 0 = never */
 	int purged_days;   /* older than so many days */
 	int failures;	   /* in a row */
+	uint32 said;	   /* hash of the problem that the server log has heard last; 0 = none */
 	int64 retry_at;	   /* monotonic; it is left alone until then */
 } LgTableNews;
 

@@ -8,6 +8,8 @@ SELECT s.collector, s.library_version, e.extversion AS catalog_version,
 				s.library_version, e.extversion)
 		WHEN s.collector = 'not loaded' THEN
 			'pg_lifeguard is not loaded: add it to shared_preload_libraries and restart the server; live views work all the same'
+		WHEN s.collector = 'no collector' AND s.collector_starts = 0 THEN
+			'the collector has not started; unless the server has just done so, it has no worker slot for it: raise max_worker_processes and restart the server'
 		WHEN s.collector = 'no collector' THEN
 			'no collector runs; it is started again within seconds, the server log says why it ended'
 		WHEN s.collector = 'stalled' THEN

@@ -1,5 +1,5 @@
 # Where no worker may run, the library is loaded all the same and harms nobody:
-# initdb, single-user mode, pg_upgrade's binary upgrade mode.
+# initdb, single-user mode, pg_upgrade's binary upgrade mode, a server without slots.
 
 use strict;
 use warnings;
@@ -63,6 +63,15 @@ unlike(slurp_file($node->logfile, $begin), qr/pg_lifeguard collector/, 'no worke
 $node->start;
 ok($node->poll_query_until('postgres', "SELECT collector = 'running' AND passes > 0 FROM lifeguard.status"),
 	'afterwards it runs again');
+
+# --- no worker slot
+$node->append_conf('postgresql.conf', 'max_worker_processes = 0');
+$node->restart;
+$session = LgSession->new($node);
+is(lg_status($session, 'collector, collector_starts'), 'no collector|0', 'no slot for the collector');
+like(lg_status($session, 'message'), qr/no worker slot.*raise max_worker_processes/, 'status says what to do');
+is(lg_view_errors($session), '', 'every view answers');
+$session->close;
 
 $node->stop;
 is(lg_log_complaints($node), '', 'nothing bad in the log');

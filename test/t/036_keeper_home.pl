@@ -63,8 +63,18 @@ is(lg_status($session, 'policies'), '1', 'what is published stays');
 ok(problem_becomes($watch, 'library % of pg_lifeguard meets catalog 0.1'), 'another layout is refused');
 is(lg_status($watch, 'policies'), '2', 'what is published stays');
 
+# --- left over from a DROP DATABASE that was interrupted: nobody is sent who could not connect
+$session->query(<<'END');
+BEGIN; ALTER DATABASE office ALLOW_CONNECTIONS true;
+UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'office'; COMMIT
+END
+my $failures = lg_status($session, 'keeper_failures');
+ok($session->poll("SELECT keeper_failures >= $failures + 2 FROM lifeguard.status"), 'looked for again');
+is(lg_status($session, 'keeper_problem'), 'database "office" allows no connections', 'an invalid database is closed');
+unlike(slurp_file($node->logfile), qr/cannot connect to invalid database/, 'nobody tried');
+$session->query("UPDATE pg_database SET datconnlimit = -1 WHERE datname = 'office'");
+
 # --- open; of this version
-$session->query('ALTER DATABASE office ALLOW_CONNECTIONS true');
 $home->query("UPDATE pg_extension SET extversion = default_version FROM pg_available_extensions WHERE extname = 'pg_lifeguard' AND name = extname");
 ok(well_again($session), 'open');
 ok(well_again($watch), 'well again');

@@ -173,6 +173,21 @@ stay('strange');
 ok(problem_becomes('%has other columns%'), 'another layout is refused');
 $session->query('ALTER TABLE lifeguard.idle_transaction_entries DROP mine');
 ok(is_written('strange'), 'and this one is not');
+ok(well_again(), 'well again');
+
+# --- two of them: the server log hears of each once, though both are tried again and again
+my $offset = -s $node->logfile;
+my @strange = map { "lifeguard.$_" } qw(idle_transaction_entries ledger_entries);
+$session->query("ALTER TABLE $_ ADD mine int") foreach @strange;
+stay('both strange');
+$session->query("SELECT lifeguard.terminate_session(${\LgSession->new($node)->pid}, 'both strange')");
+my $failures = lg_status($session, 'keeper_failures');
+ok($session->poll("SELECT keeper_failures >= $failures + 10 FROM lifeguard.status"), 'tried again and again');
+my $log = slurp_file($node->logfile, $offset);
+is(scalar(() = $log =~ /ERROR:  .*$_.* has other columns/g), 1, "$_: said once") foreach @strange;
+$session->query("ALTER TABLE $_ DROP mine") foreach @strange;
+ok(is_written('both strange'), 'written when they are as they were');
+ok(well_again(), 'well again');
 
 # --- so is one whose rows have no identity any more
 my $key = $session->query("SELECT conname FROM pg_constraint WHERE conrelid = 'lifeguard.idle_transaction_entries'::regclass AND contype = 'p'");
