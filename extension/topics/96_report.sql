@@ -539,7 +539,7 @@ DECLARE
 	call text;
 	share numeric;
 BEGIN
-	SELECT m.minute, m.used_max, m.usable, a.average, a.full_minutes, a.refusals, a.minutes INTO peak
+	SELECT m.minute, m.recorded_on, m.used_max, m.usable, a.average, a.full_minutes, a.refusals, a.minutes INTO peak
 	FROM (SELECT avg(r.used) AS average, count(*) FILTER (WHERE r.used_max >= 0.9 * r.usable) AS full_minutes,
 			sum(r.refusals) AS refusals, count(*) AS minutes
 		  FROM lifeguard.report_minutes(from_time, to_time) r) a,
@@ -550,13 +550,22 @@ BEGIN
 	END IF;
 	share := peak.used_max::numeric / nullif(peak.usable, 0);
 	FOR h IN
-		SELECT u.datname, u.usename, u.application_name, sum(u.held) AS held, sum(u.held_max) AS held_max, sum(u.active) AS active,
-			sum(u.active_max) AS active_max, sum(u.idle) AS idle, sum(u.idle_in_transaction) AS in_transaction,
-			count(DISTINCT u.client_addr) AS clients
-		FROM lifeguard.connection_usage_history u
-		WHERE u.minute = peak.minute AND (u.recorded_on = 'standby' OR NOT pg_is_in_recovery())
-		GROUP BY u.datname, u.usename, u.application_name
-		ORDER BY sum(u.held_max) DESC, sum(u.held) DESC, u.application_name LIMIT 10
+		WITH boots AS MATERIALIZED (
+			SELECT u.boot, u.datname, u.usename, u.application_name, sum(u.held) AS held, sum(u.held_max) AS held_max,
+				sum(u.active) AS active, sum(u.active_max) AS active_max, sum(u.idle) AS idle,
+				sum(u.idle_in_transaction) AS in_transaction, max(u.samples) AS samples
+			FROM lifeguard.report_usage u
+			WHERE u.minute = peak.minute AND u.recorded_on = peak.recorded_on
+			GROUP BY u.boot, u.datname, u.usename, u.application_name
+		), whole AS (
+			SELECT sum(n.samples)::numeric AS samples FROM (SELECT max(b.samples) AS samples FROM boots b GROUP BY b.boot) n
+		)
+		SELECT b.datname, b.usename, b.application_name, sum(b.held * b.samples / w.samples) AS held, max(b.held_max) AS held_max,
+			sum(b.active * b.samples / w.samples) AS active, max(b.active_max) AS active_max,
+			sum(b.idle * b.samples / w.samples) AS idle, sum(b.in_transaction * b.samples / w.samples) AS in_transaction
+		FROM boots b, whole w
+		GROUP BY b.datname, b.usename, b.application_name
+		ORDER BY max(b.held_max) DESC, sum(b.held * b.samples) DESC, b.application_name LIMIT 10
 	LOOP
 		step := NULL;
 		call := NULL;

@@ -233,11 +233,11 @@ BEGIN
 	RETURN QUERY
 	WITH minutes AS (
 		SELECT u.minute, u.application_name, u.usename, sum(u.held_max) AS held, sum(u.active_max) AS active
-		FROM lifeguard.connection_usage_history u
+		FROM lifeguard.report_usage u
 		WHERE u.minute >= since AND u.recorded_on = here AND u.application_name IS NOT NULL
-		GROUP BY u.minute, u.application_name, u.usename
+		GROUP BY u.boot, u.minute, u.application_name, u.usename
 	), pools AS (
-		SELECT m.application_name, m.usename, count(*) AS minutes, max(m.held) AS held, max(m.active) AS active
+		SELECT m.application_name, m.usename, count(DISTINCT m.minute) AS minutes, max(m.held) AS held, max(m.active) AS active
 		FROM minutes m GROUP BY m.application_name, m.usename
 	)
 	SELECT 'warning', 'oversized pool',

@@ -316,6 +316,12 @@ $session->query(<<'END');
 INSERT INTO lifeguard.connection_entries VALUES
 	('2026-01-01', 9001, '2026-01-05 10:00+00', 50, 97, 20, 30, 0, 0, 0, 0, 97, 97, 4, 20, 'primary'),
 	('2026-01-05', 1, '2026-01-05 10:00+00', 5, 8, 2, 3, 0, 0, 0, 0, 97, 8, NULL, 30, 'primary');
+INSERT INTO lifeguard.connection_usage_entries
+	SELECT u.boot::timestamptz, u.n, r.oid, '2026-01-05 10:00+00', 'shopdb', 'shop', u.app, u.client::inet, u.held, u.held, u.active, u.active, u.idle, 0, u.samples, u.side
+	FROM (VALUES ('2026-01-01', 9001, 'web', '10.0.0.1', 60, 5, 50, 4, 'primary'), ('2026-01-01', 9002, 'web', '10.0.0.2', 30, 0, 30, 4, 'primary'),
+			('2026-01-01', 9003, 'mail', NULL, 7, 0, 7, 4, 'primary'), ('2026-01-05', 1, 'web', '10.0.0.1', 70, 1, 5, 6, 'primary'),
+			('2026-01-05', 2, 'web', '10.0.0.1', 300, 1, 5, 12, 'standby')) u (boot, n, app, client, held, active, idle, samples, side)
+		JOIN pg_roles r ON r.rolname = 'shop';
 INSERT INTO lifeguard.load_entries VALUES
 	('2026-01-01', 9001, '2026-01-05 10:00+00', 'CPU', NULL, 20, 20, 'primary'),
 	('2026-01-05', 1, '2026-01-05 10:00+00', 'CPU', NULL, 2, 30, 'primary'),
@@ -327,6 +333,8 @@ $text = $session->query("SELECT lifeguard.report($restart)");
 like($text, qr/^Recorded: 1 minute from/m, 'started anew: one minute');
 like($text, qr/^At most 97 of 97 usable slots were taken \(100 %\), in the minute of 2026-01-05 10:00:00; on average 23\.0\.$/m, 'started anew: as full as it was before');
 like($text, qr/^4 connections were refused\.$/m, 'started anew: who was refused before');
+is(join('|', map { join ' ', @{$_}{qw(Application Most Held Active Idle)} } table(section($text, 'Connections'))), 'web 90 78.0 2.6 35.0|mail 7 2.8 0.0 2.8',
+	'started anew: who held them, before or after');
 like($text, qr/^On average 9\.20 sessions were active, over 1 minute\.$/m, 'started anew: load');
 like(section($text, 'Load'), qr/ 9\.2 \| 2026-01-05 10:00:00 \|$/m, 'started anew: a minute of which nothing was seen is not the worst');
 like($session->query("SELECT lifeguard.report_html($restart)"), qr/At most 9\.2 sessions were active on average/, 'started anew: the chart of it');
