@@ -445,6 +445,23 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM lifeguard.read_policies() p) THEN
 		RETURN;
 	END IF;
+	-- why_not tells of them only where nothing else keeps a policy from acting
+	RETURN QUERY
+	SELECT 'warning', 'enforce off', 'pg_lifeguard.enforce is off: nobody is signalled',
+		format('%s would act now, and only %s; nor does a call by hand end anybody. So it stays until it is set on.',
+			lifeguard.report_count(count(*), 'policy', 'policies'), CASE WHEN count(*) = 1 THEN 'rehearses' ELSE 'rehearse' END),
+		'ALTER SYSTEM SET pg_lifeguard.enforce = on; SELECT pg_reload_conf();'
+	FROM lifeguard.read_policies() p
+	WHERE p.why_not LIKE 'pg_lifeguard.enforce is off%'
+	HAVING count(*) > 0;
+	RETURN QUERY
+	SELECT 'warning', 'paused', format('policies are paused until %s, since %s', lifeguard.report_time(max(p.paused_until)), lifeguard.report_time(max(p.paused_since))),
+		format('%s would act now, and only %s.%s', lifeguard.report_count(count(*), 'policy', 'policies'), CASE WHEN count(*) = 1 THEN 'rehearses' ELSE 'rehearse' END,
+			coalesce(' The reason given: ' || lifeguard.report_line(substr(nullif(min(p.why_not), 'paused'), 9), 200) || '.', '')),
+		'SELECT lifeguard.resume();'
+	FROM lifeguard.read_policies() p
+	WHERE p.why_not = 'paused' OR p.why_not LIKE 'paused: %'
+	HAVING count(*) > 0;
 	RETURN QUERY
 	SELECT 'warning', 'breaker', format('policy %s is paused by its breaker until %s', lifeguard.report_line(p.name, 64), lifeguard.report_time(p.paused_until)),
 		'Its last actions brought no relief: those it ended came back at once, or others blocked just as well.'::text,
@@ -491,7 +508,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION lifeguard.find_policies() IS
-'Findings: policies that cannot act, were paused by their breaker, or left harm alone in the last hour: for a protection, a limit, or want of rights.';
+'Findings: policies that are paused or not enforced, that cannot act, were paused by their breaker, or left harm alone in the last hour: for a protection, a limit, or want of rights.';
 
 -- How pg_lifeguard itself is.
 CREATE FUNCTION lifeguard.find_own_troubles()

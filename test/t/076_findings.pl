@@ -326,6 +326,43 @@ is(found($session, 'not permitted'), 'warning|policy foreign left 1 session as i
 dismiss($session, $not_mine);
 lg_drop($session);
 
+# --- policies that are held
+is(found($session, 'paused') . found($session, 'enforce off'), '', 'nothing holds policies');
+ok(lg_define($session, idle => { action => 'log' }), 'a policy that only logs');
+sub hold
+{
+	my $before = $session->query("SELECT to_char(clock_timestamp(), 'YYYY-MM-DD HH24:MI:SS')");
+	my $until = $session->query("SELECT to_char(lifeguard.pause('1 h', 'the night''s load'), 'YYYY-MM-DD HH24:MI:SS')");
+	return ($before, $until);
+}
+my ($before) = hold();
+is(found($session, 'paused'), '', 'which would not act anyway');
+$session->query("SELECT lifeguard.alter_policy('idle', action => 'terminate')");
+ok(comes($session, 'paused'), 'one that would act is held');
+my ($again, $until) = hold();
+my $held = found($session, 'paused');
+like($held, qr/^warning\|policies are paused until $until, since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d$/, 'until when');
+cmp_ok(substr($held, -19), 'ge', $before, 'since when');
+cmp_ok(substr($held, -19), 'le', $again, 'which is when the first of two pauses began');
+is(column($session, 'paused', 'why'), '1 policy would act now, and only rehearses. The reason given: the night\'s load.', 'which that concerns, and why');
+my $other = LgSession->new($node, user => 'clerk');
+is(column($other, 'paused', 'why'), '1 policy would act now, and only rehearses.', 'the reason is not for everybody');
+$other->close;
+$session->query("SELECT lifeguard.disable_policy('idle')");
+ok(goes($session, 'paused'), 'a disabled one is not held by it');
+$session->query("SELECT lifeguard.enable_policy('idle')");
+ok(comes($session, 'paused'), 'an enabled one is');
+lg_configure($session, 'pg_lifeguard.enforce' => 'off');
+ok(comes($session, 'enforce off'), 'enforce');
+is(found($session, 'enforce off'), 'warning|pg_lifeguard.enforce is off: nobody is signalled', 'what that means');
+is(column($session, 'enforce off', 'why'), '1 policy would act now, and only rehearses; nor does a call by hand end anybody. So it stays until it is set on.', 'for how long');
+$session->query($_) foreach split /; /, column($session, 'enforce off', 'remedy') =~ s/;$//r;
+ok(goes($session, 'enforce off'), 'the remedy mends it');
+is(column($session, 'paused', 'remedy'), 'SELECT lifeguard.resume();', 'what ends the pause');
+$session->query(column($session, 'paused', 'remedy'));
+is(found($session, 'paused'), '', 'and it is gone');
+lg_drop($session);
+
 # a breaker: whoever is ended, no fewer wait
 ok(lg_define($session, pile => { min_blocked => 1, min_duration => '300 ms' }), 'a policy');
 my $stays = LgSession->new($node, parameters => { application_name => 'stays' });
