@@ -119,6 +119,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_t
 DECLARE
 	c lifeguard.connections;
 	u record;
+	policy text;
+	there record;
 BEGIN
 	SELECT v.* INTO c FROM lifeguard.connections v;
 	IF c.used_share IS NULL OR c.used_share < 0.9 THEN
@@ -136,9 +138,15 @@ BEGIN
 	why := format('%s active, %s idle, %s idle in transaction. %s holds %s: %s active, %s idle, %s idle in transaction.',
 		c.active, c.idle, c.idle_in_transaction + c.idle_in_transaction_aborted,
 		lifeguard.report_who(u.application_name, u.usename, u.datname), u.used, u.active, u.idle, u.in_transaction);
+	policy := lifeguard.report_policy_name('close_idle', u.application_name, u.usename);
+	there := lifeguard.report_policy_standing(policy, 'idle');
+	IF u.idle >= 0.5 * u.used THEN
+		why := why || coalesce(' P' || substr(there.step, 2), '');
+	END IF;
 	remedy := CASE
+		WHEN u.idle >= 0.5 * u.used AND there.call IS NOT NULL THEN there.call
 		WHEN u.idle >= 0.5 * u.used THEN format('SELECT lifeguard.create_policy(%s, ''idle'', ''1 min'', connections_above => 0.9, connections_until => 0.75, keep => %s%s); -- only logs until alter_policy(%1$s, action => ''terminate'')',
-			lifeguard.report_literal(lifeguard.report_policy_name('close_idle', u.application_name, u.usename)),
+			lifeguard.report_literal(policy),
 			greatest(1, u.active), lifeguard.report_filter(u.application_name, u.usename))
 		WHEN u.in_transaction >= 0.5 * u.used THEN 'SELECT * FROM lifeguard.idle_transactions;'
 		ELSE 'SELECT wait_event_type, wait_event, left(query, 100), count(*) FROM lifeguard.sessions WHERE state = ''active'' GROUP BY 1, 2, 3 ORDER BY 4 DESC;' END;
@@ -299,10 +307,11 @@ BEGIN
 		format('%s sessions run one and the same query in %s', m.sessions, lifeguard.report_line(m.datname, 64)),
 		format('That is %s %% of the active ones and %s %% of the usable slots; the oldest has run for %s. %s', round(100.0 * m.sessions / greatest(n.active, m.sessions)),
 			round(100.0 * m.sessions / greatest(n.usable, 1)), lifeguard.report_duration(extract(epoch FROM m.longest)),
-			'The query: ' || lifeguard.report_line(m.query, 100)),
-		format('SELECT lifeguard.create_policy(''stampede_%s'', ''active'', ''1 s'', min_same_query => %s, queries => ARRAY[''%s''], victim_order => ''all but oldest''); -- only logs until alter_policy(''stampede_%1$s'', action => ''cancel'')',
-			abs(m.query_id % 10000), greatest(3, m.sessions / 4), m.query_id)
-	FROM same m, slots n
+			'The query: ' || lifeguard.report_line(m.query, 100) || coalesce('. P' || substr(t.step, 2), '')),
+		coalesce(t.call, format('SELECT lifeguard.create_policy(''stampede_%s'', ''active'', ''1 s'', min_same_query => %s, queries => ARRAY[''%s''], victim_order => ''all but oldest''); -- only logs until alter_policy(''stampede_%1$s'', action => ''cancel'')',
+			abs(m.query_id % 10000), greatest(3, m.sessions / 4), m.query_id))
+	FROM slots n, same m
+		CROSS JOIN LATERAL lifeguard.report_policy_standing(format('stampede_%s', abs(m.query_id % 10000)), 'active') t
 	WHERE m.sessions >= least(20, greatest(5, n.usable / 10)) AND m.sessions >= 0.5 * n.active
 	ORDER BY m.sessions DESC
 	LIMIT 3;

@@ -226,6 +226,11 @@ is(join('|', map { "$_->{Policy} $_->{Outcome} $_->{Times} $_->{'Waiters freed'}
 like($text, qr/^- Next step: It only rehearsed then, with 12 sessions kept waiting; .* arm it by alter_policy\(\) with action terminate\.\n\n  ```sql\n  SELECT \* FROM lifeguard\.replay_policy\('watch', [^;]*;$/m,
 	'a rehearsal is to be looked at, then armed');
 
+# By hand it would be armed with what suits what it is for.
+$session->query("BEGIN; UPDATE lifeguard.ledger_entries SET target = 'queued ddl' WHERE policy = 'watch'");
+like(section($session->query("SELECT lifeguard.report($night)"), 'Actions'), qr/arm it by alter_policy\(\) with action cancel\.$/m, 'a statement that waits is cancelled');
+$session->query('ROLLBACK');
+
 # What it advises can be done.
 my @calls = $report =~ /^  ```sql\n  (.*)\n  ```$/mg;
 cmp_ok(scalar @calls, '>=', 8, 'calls');
@@ -234,6 +239,35 @@ foreach my $call (grep { !/pg_stat_statements/ } @calls)
 	my $error = $session->error_of("BEGIN; $call ROLLBACK");
 	is($error ? $error->{message} : undef, undef, "works: $call");
 	$session->query('ROLLBACK') if $error;
+}
+
+# Once that is done it is not advised again, but how to go on, to whoever asks.
+my @advised = map { [ $_, /create_policy\('([^']*)'/ ] } grep { /create_policy\(/ } @calls;
+is(join(' ', sort map { $_->[1] } @advised), 'close_idle_web idle_web queued_ddl', 'policies are advised');
+foreach my $advised (@advised)
+{
+	my ($call, $policy) = @$advised;
+	my $action = $policy eq 'queued_ddl' ? 'cancel' : 'terminate';
+	my $clerk = LgSession->new($node, user => 'clerk', %in_utc);
+	my %seen;
+
+	foreach my $way ([ $call, 'only rehearses' ], [ "SELECT lifeguard.alter_policy('$policy', action => '$action')", "armed with action $action" ], [ "SELECT lifeguard.disable_policy('$policy')", 'disabled' ])
+	{
+		my ($does, $standing) = @$way;
+		my $told = qr/olicy $policy is there, $standing[:;]/;
+
+		$session->query($does);
+		my $again = $session->query("SELECT lifeguard.report($night)");
+		unlike($again, qr/create_policy\('$policy'/, "$policy is $standing: not advised again");
+		like($again, $told, 'which is said');
+		like($again, qr/$told .*alter_policy\(\) with action $action/, 'and what arms it') if $standing eq 'only rehearses';
+		my ($next) = $again =~ /$told.*\n\n  ```sql\n  (.*)\n/;
+		ok($next, 'there is a next step') and is($session->error_of($next), undef, "works: $next");
+		# whoever may not read policies sees those that are published
+		ok($clerk->poll("SELECT lifeguard.report($night) ~ 'olicy $policy is there, $standing'", 't'), 'the others are told, too') if $policy ne 'idle_web';
+	}
+	$session->query("SELECT lifeguard.drop_policy('$policy')");
+	$clerk->close;
 }
 
 # --- the page

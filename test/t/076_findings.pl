@@ -244,6 +244,9 @@ $remedy = column($session, 'stampede', 'remedy');
 $session->query($remedy =~ s/; --.*//r);
 is($session->query("SELECT count(*) FROM lifeguard.policy WHERE min_same_query >= 3 AND victim_order = 'all but oldest' AND action = 'log'"), 1, 'the remedy is a policy that only logs');
 is(found($session, 'query ids'), '', 'which has what it needs');
+like(column($session, 'stampede', 'why'), qr/ Policy stampede_\d+ is there, only rehearses: /, 'now that it is there');
+is($session->error_of(column($session, 'stampede', 'remedy')), undef, 'another remedy');
+unlike(column($session, 'stampede', 'remedy'), qr/create_policy/, 'is not to create it again');
 lg_configure($session, compute_query_id => 'off');
 ok(comes($session, 'query ids'), 'without query ids it can never act');
 is(column($session, 'query ids', 'remedy'), 'ALTER SYSTEM SET compute_query_id = on; SELECT pg_reload_conf();', 'the remedy');
@@ -275,6 +278,8 @@ is(found($session, 'connections'), "critical|$usable of $usable usable connectio
 $remedy = column($session, 'connections', 'remedy');
 $session->query($remedy =~ s/; --.*//r);
 is($session->query('SELECT target, connections_above, applications FROM lifeguard.policy'), q(idle|0.9|{"poo\\\\%l'"}), 'the remedy is a policy for those');
+like(column($session, 'connections', 'why'), qr/ Policy close_idle_poo_l is there, only rehearses: .* with action terminate\.$/, 'now it is there');
+unlike(column($session, 'connections', 'remedy'), qr/create_policy/, 'and not to be created again');
 lg_drop($session);
 like(LgSession->new($node, user => 'clerk', parameters => { application_name => 'late' }, refused_ok => 1)->{refused}{message}, qr/^remaining connection slots are reserved/, 'the next is refused');
 ok(comes($session, 'refusals'), 'a refusal');
