@@ -68,6 +68,8 @@ BEGIN
 		CASE WHEN current_database() <> lifeguard.home_database() THEN
 			format('The histories are in database %s: here only what shared memory still holds can be told.',
 				lifeguard.report_line(lifeguard.home_database(), 64)) END,
+		CASE WHEN pg_is_in_recovery() THEN
+			'Of its primary too are incidents, contention, idle transactions and actions; connections and load are this standby''s own.' END,
 		CASE WHEN NOT pg_has_role('pg_read_all_stats', 'USAGE') THEN
 			'Statements, and some times, of roles that you are not a member of are hidden from you.' END];
 

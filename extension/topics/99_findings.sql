@@ -326,20 +326,22 @@ RETURNS TABLE (severity text, finding text, what text, why text, remedy text)
 LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	since timestamptz := statement_timestamp() - interval '1 hour';
+	-- a standby has its primary's tables; what one saw that has been promoted is its own
+	here text := CASE WHEN pg_is_in_recovery() THEN 'standby' END;
 	c record;
 	next record;
 	on_rows boolean;
 BEGIN
 	-- the sums cost little beside what follows
 	IF coalesce((SELECT sum(m.seconds_seen + m.seconds_estimated) FROM lifeguard.contention_minutes m
-			WHERE m.minute >= since AND (m.recorded_on = 'standby' OR NOT pg_is_in_recovery())), 0) < 10 THEN
+			WHERE m.minute >= since AND (here IS NULL OR m.recorded_on = here)), 0) < 10 THEN
 		RETURN;
 	END IF;
 	FOR c IN
 		WITH costs AS MATERIALIZED (
 			SELECT t.*, sum(t.seconds_lost) OVER kind AS all_seconds, sum(t.waits) OVER kind AS all_waits,
 				max(t.max) OVER kind AS kind_max, row_number() OVER (kind ORDER BY t.seconds_lost DESC) AS place
-			FROM lifeguard.contention(since) t
+			FROM lifeguard.contention(since, NULL, here) t
 			WINDOW kind AS (PARTITION BY t.datname, t.relation_name,
 				CASE WHEN t.locktype IN ('transactionid', 'tuple') THEN 'row' ELSE t.locktype END)
 		)
@@ -377,7 +379,7 @@ BEGIN
 	-- somebody asks for a whole table, without a limit, and others queue up behind
 	RETURN QUERY
 	WITH costs AS MATERIALIZED (
-		SELECT t.* FROM lifeguard.contention(since) t WHERE t.locktype = 'relation' AND t.datname IS NOT NULL
+		SELECT t.* FROM lifeguard.contention(since, NULL, here) t WHERE t.locktype = 'relation' AND t.datname IS NOT NULL
 	), asking AS (
 		SELECT a.datname, a.relation_name, a.waiter_usename, max(a.max) AS longest, sum(a.waits) AS waits,
 			(SELECT coalesce(sum(q.seconds_lost), 0) FROM costs q

@@ -498,6 +498,7 @@ $standby->start;
 my $there = LgSession->new($standby, %in_utc);
 $report = $there->query("SELECT lifeguard.report($night)");
 like($report, qr/, a standby, seen from database postgres;/, 'standby: it says so');
+like(section($report, 'What was recorded'), qr/^Of its primary too are incidents, contention, idle transactions and actions; connections and load are this standby's own\.$/m, 'standby: and what it tells of');
 like(section($report, 'Incidents'), qr/^2 incidents: 6 min 41 s lost/m, 'standby: incidents of its primary');
 like(section($report, 'Connections'), qr/^No minute was recorded\.$/m, 'standby: connections are its own');
 is(page_error($there->query("SELECT lifeguard.report_html($night)")), '', 'standby: the page');

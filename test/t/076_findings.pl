@@ -463,6 +463,19 @@ my $there = LgSession->new($standby);
 ok(lg_passes($there, 2), 'passes on a standby');
 is($there->query("SELECT * FROM lifeguard.findings WHERE finding NOT IN ('timeout')"), '', 'its primary\'s findings are not its own');
 is(LgSession->new($standby, user => 'clerk')->error_of('SELECT f::text FROM lifeguard.findings f'), undef, 'a role without rights may look');
+
+# of waits it tells of its own, and of no others beside them
+my ($first, @others) = map { LgSession->new($standby, user => 'web', parameters => { application_name => 'readers' }) } 1 .. 8;
+is($session->query("SELECT count(*) > 0 FROM lifeguard.findings WHERE what LIKE 'locks on public.till cost %'"), 't', 'waits of its primary');
+$first->query('SELECT pg_advisory_lock(5)');
+$_->send('SELECT pg_advisory_lock_shared(5)') foreach @others;
+ok($there->poll("SELECT sum(seconds_seen) >= 15 FROM lifeguard.contention_minutes WHERE recorded_on = 'standby'", 't'), 'waits on a standby');
+is($there->query("SELECT count(*) > 0 FROM lifeguard.contention(now() - interval '1 h') WHERE relation_name = 'public.till'"), 't', 'contention has those of its primary');
+is($there->query("SELECT string_agg(DISTINCT locktype, ',') FROM lifeguard.contention(now() - interval '1 h', recorded_on => 'standby')"), 'advisory', 'or only its own');
+is($there->query("SELECT what FROM lifeguard.findings WHERE finding IN ('hot row', 'contention', 'timeout')"), '', 'findings are about its own');
+$first->query('SELECT pg_advisory_unlock(5)');
+$_->answer foreach @others;
+$_->close foreach ($first, @others);
 $there->close;
 $standby->stop;
 
