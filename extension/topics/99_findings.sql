@@ -405,21 +405,33 @@ COMMENT ON FUNCTION lifeguard.find_contention() IS
 'Findings: rows and relations that sessions lost a minute or more waiting for in the last hour, and roles that ask for whole tables without lock_timeout.';
 
 -- What the role gets when it logs in, as far as settings tell; what a program sets
--- for itself is not known.
+-- for itself is not known.  Where the caller has a value of his own, the server's is
+-- hidden behind it: then its files say it, and nobody knows to whom they are closed.
 CREATE FUNCTION lifeguard.finding_timeout_is_zero(setting text, role name) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-SELECT NOT EXISTS (
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	mine record;
+BEGIN
+	IF EXISTS (
 		SELECT FROM pg_db_role_setting d LEFT JOIN pg_roles r ON r.oid = d.setrole
 			CROSS JOIN LATERAL unnest(d.setconfig) AS c (entry)
 		WHERE (d.setrole = 0 OR r.rolname = finding_timeout_is_zero.role)
 			AND c.entry LIKE finding_timeout_is_zero.setting || '=%' AND c.entry !~ '=0* *[a-z]*$')
-	AND NOT EXISTS (SELECT FROM pg_settings s
-		WHERE s.name = finding_timeout_is_zero.setting AND s.reset_val <> '0'
-			-- where it is our own, it is not the server's
-			AND s.source NOT IN ('database', 'user', 'database user', 'client'))
+	THEN
+		RETURN false;
+	END IF;
+	SELECT s.source, s.reset_val INTO mine FROM pg_settings s WHERE s.name = finding_timeout_is_zero.setting;
+	IF mine.source NOT IN ('global', 'database', 'user', 'database user', 'client', 'session') THEN
+		RETURN mine.reset_val = '0';
+	ELSIF has_table_privilege('pg_file_settings', 'SELECT') AND has_function_privilege('pg_show_all_file_settings()', 'EXECUTE') THEN
+		RETURN NOT EXISTS (SELECT FROM pg_file_settings f
+			WHERE f.name = finding_timeout_is_zero.setting AND f.applied AND f.setting !~ '^0* *[a-z]*$');
+	END IF;
+	RETURN NULL;
+END
 $$;
 COMMENT ON FUNCTION lifeguard.finding_timeout_is_zero(text, name) IS
-'Whether that role logs in with this timeout at zero, as far as settings of server, databases and roles tell.';
+'Whether that role logs in with this timeout at zero, as far as settings of server, databases and roles tell; NULL: a value of the caller''s own hides the server''s from him.';
 
 CREATE FUNCTION lifeguard.find_timeouts()
 RETURNS TABLE (severity text, finding text, what text, why text, remedy text)

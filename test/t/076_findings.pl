@@ -188,6 +188,21 @@ $session->query($remedy);
 is(found($session, 'timeout'), '', 'it mends it');
 $session->query("ALTER ROLE web SET idle_in_transaction_session_timeout = 0");
 isnt(found($session, 'timeout'), '', 'zero is none');
+
+# whoever has a timeout of his own does not take it for the server's, nor the server's for none
+$session->query("CREATE ROLE chief LOGIN SUPERUSER; CREATE ROLE guest LOGIN; ALTER ROLE chief SET idle_in_transaction_session_timeout = '1h'");
+$session->query("ALTER ROLE guest SET idle_in_transaction_session_timeout = '1h'");
+my ($chief, $guest) = map { LgSession->new($node, user => $_) } qw(chief guest);
+$session->query('GRANT pg_read_all_stats TO guest');
+isnt(found($chief, 'timeout'), '', 'his own is not the server\'s');
+is(found($guest, 'timeout'), '', 'whoever cannot know is not told');
+lg_configure($session, idle_in_transaction_session_timeout => '10min');
+ok($session->poll('SHOW idle_in_transaction_session_timeout', '10min'), 'the server has one');
+is(found($chief, 'timeout'), '', 'nor is the server\'s hidden by it');
+$chief->query('SET idle_in_transaction_session_timeout = 0');
+is(found($chief, 'timeout'), '', 'nor by what the session has set');
+lg_configure($session, idle_in_transaction_session_timeout => '0');
+$_->close foreach ($chief, $guest);
 lg_configure($session, idle_in_transaction_session_timeout => '10min');
 ok(goes($session, 'timeout'), 'one for all mends it, too');
 
