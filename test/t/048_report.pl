@@ -525,8 +525,19 @@ END
 $session->query('SET enable_seqscan = off; SET enable_bitmapscan = off');
 like($session->query("EXPLAIN SELECT FROM lifeguard.idle_transaction_history WHERE idle_start >= '2026-02-01 10:00+00' AND idle_start < '2026-02-01 10:01+00'"),
 	qr/Index Scan using idle_transaction_entries_idle_start/, 'a minute of it is found by the index');
-$session->query('RESET enable_seqscan; RESET enable_bitmapscan');
 my $eye = LgSession->new($node, user => 'clerk', %in_utc);
+$eye->query('SET enable_seqscan = off; SET enable_bitmapscan = off');
+my $plan = $eye->query("EXPLAIN (ANALYZE, COSTS off) SELECT FROM lifeguard.idle_transaction_history WHERE idle_start >= '2026-02-01 10:00+00' AND idle_start < '2026-02-01 10:01+00'");
+unlike($plan, qr/Seq Scan/, 'by whoever may see little, too');
+like($plan, qr/Index Scan using idle_transaction_entries_idle_start on \S+ \S+ \(actual/, 'the same index');
+is($eye->query("SELECT count(*) || ' ' || count(idle_start) || ' ' || count(DISTINCT query) FROM lifeguard.idle_transaction_history WHERE usename = 'shop' AND application_name = 'app 1'"),
+	$episodes * 0.002 . ' 0 1', 'who sees them all, and nothing of them');
+$eye->query('RESET enable_seqscan; RESET enable_bitmapscan');
+# so do they for the last hour of contention
+my $scans = "SELECT idx_scan > 0, seq_scan FROM pg_stat_xact_all_tables WHERE relid = 'lifeguard.contention_entries'::regclass";
+$session->query("BEGIN; SELECT count(*) FROM lifeguard.contention('2026-01-11 02:50+00', '2026-01-11 02:51+00')");
+is($session->query($scans), 't|0', 'a minute of contention, too');
+$session->query('COMMIT; RESET enable_seqscan; RESET enable_bitmapscan');
 foreach my $reader ($session, $eye)
 {
 	$reader->query("SET statement_timeout = '10 s'");
