@@ -33,7 +33,7 @@ PG_FUNCTION_INFO_V1(pg_lifeguard_pause);
 PG_FUNCTION_INFO_V1(pg_lifeguard_resume);
 
 #define PAUSE_FILE PGSTAT_STAT_PERMANENT_DIRECTORY "/pg_lifeguard.pause"
-#define PAUSE_MAGIC 0x4c475031
+#define PAUSE_MAGIC 0x4c475032
 #define LONGEST_PAUSE (366 * USECS_PER_DAY)
 
 /* What the file holds. */
@@ -43,6 +43,7 @@ typedef struct PauseRecord
 	uint32 size;
 	TimestampTz until;
 	char reason[LG_PAUSE_REASON];
+	TimestampTz since;
 } PauseRecord;
 
 /*
@@ -64,6 +65,7 @@ lg_brakes_restore(void)
 	else if (record.until > GetCurrentTimestamp())
 	{
 		lg_shared->paused_until = record.until;
+		lg_shared->paused_since = record.since;
 		strlcpy(lg_shared->pause_reason, record.reason, LG_PAUSE_REASON);
 	}
 }
@@ -101,11 +103,16 @@ pg_lifeguard_pause(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("duration must be greater than 0 and at most 366 days"),
 						errhint("pg_lifeguard.enforce = off stops all action for good.")));
+	/* one that replaces another only prolongs it, or ends it sooner */
+	LWLockAcquire(lg_shared->lock, LW_SHARED);
+	record.since = lg_shared->paused_until > now ? lg_shared->paused_since : now;
+	LWLockRelease(lg_shared->lock);
 	strlcpy(record.reason, reason, LG_PAUSE_REASON);
 
 	lg_stat_file_write(PAUSE_FILE, &record, sizeof(record));
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	lg_shared->paused_until = record.until;
+	lg_shared->paused_since = record.since;
 	strlcpy(lg_shared->pause_reason, record.reason, LG_PAUSE_REASON);
 	LWLockRelease(lg_shared->lock);
 

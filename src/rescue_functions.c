@@ -445,6 +445,8 @@ add_policy(LgRows *rows, LgLocalPolicy *local, const LgPolicyState *state, const
 	lg_rows_add_time(rows, head->published_at);
 	lg_rows_add_int8(rows, state->over_limit);
 	lg_rows_add_int8(rows, state->spared);
+	lg_rows_add_text(rows, lg_policy_action_name(local->policy->action));
+	lg_rows_add_time(rows, copy->paused_until > now.wall ? copy->paused_since : 0);
 	lg_rows_end_row(rows);
 }
 
@@ -492,7 +494,8 @@ lg_rescue_count_policies(const LgShared *copy, int counts[LG_STANDINGS])
 
 /*
  * lifeguard.read_policies(): one row per published policy, for the view
- * policy_status; none while not preloaded.
+ * policy_status, and beyond it what findings and reports say of it; none while
+ * not preloaded.
  */
 Datum
 pg_lifeguard_read_policies(PG_FUNCTION_ARGS)

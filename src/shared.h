@@ -147,6 +147,7 @@ typedef struct LgShared
 	pid_t pass_owner;		  /* who makes a pass now; 0 = nobody */
 	LgLimiter actions;		  /* of all policies that max_actions_per_minute counts */
 	TimestampTz paused_until; /* by lifeguard.pause(); 0 or past = not paused */
+	TimestampTz paused_since; /* since when without a break */
 	char pause_reason[LG_PAUSE_REASON];
 	LgKeeperNews keeper;
 

@@ -27,11 +27,11 @@ COMMENT ON FUNCTION lifeguard.resume() IS
 CREATE FUNCTION lifeguard.read_policies(OUT name text, OUT in_force boolean, OUT why_not text,
 	OUT paused_until timestamptz, OUT next_in_force timestamptz, OUT actions_last_minute integer,
 	OUT last_action timestamptz, OUT published_at timestamptz, OUT over_limit bigint,
-	OUT spared bigint)
+	OUT spared bigint, OUT action text, OUT paused_since timestamptz)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'pg_lifeguard_read_policies' LANGUAGE C STRICT VOLATILE PARALLEL RESTRICTED;
 COMMENT ON FUNCTION lifeguard.read_policies() IS
-'Reads how the published policies stand; made for the view policy_status.';
+'Reads how the published policies stand; made for the view policy_status. Also their action, and since when lifeguard.pause() holds them, for reports and findings.';
 
 CREATE VIEW lifeguard.policy_status AS
 SELECT p.name, p.in_force, p.why_not, p.paused_until, p.next_in_force, p.actions_last_minute,

@@ -77,8 +77,9 @@ COMMENT ON COLUMN lifeguard.idle_transaction_entries.recorded_on IS 'primary or 
 
 -- Memory is asked once, so that no row is shown twice or, between two questions, not
 -- at all.  A barrier, because the table's rows are masked here: no function of the
--- caller's may see them before.  From whoever may see all nothing is hidden, not even
--- from the index on idle_start.
+-- caller's may see them before.  What is hidden from the caller stands by itself, so that
+-- the rest is found by the index on idle_start: whoever may see all, what he may see of
+-- it, and what he may not, where a time is never asked for.
 CREATE VIEW lifeguard.idle_transaction_history WITH (security_barrier = true) AS
 WITH memory AS MATERIALIZED (SELECT m.* FROM lifeguard.read_idle_transactions() m)
 SELECT m.pid, m.backend_start, m.usename, m.datname, m.application_name, m.client_addr, m.state,
@@ -95,19 +96,22 @@ FROM ONLY lifeguard.idle_transaction_entries e
 WHERE pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
 	AND NOT EXISTS (SELECT FROM memory m WHERE m.boot = e.boot AND m.number = e.number)
 UNION ALL
-SELECT e.pid, CASE WHEN may.see THEN e.backend_start END, e.usename, e.datname, e.application_name,
-	CASE WHEN may.see THEN e.client_addr END, CASE WHEN may.see THEN e.state END,
-	CASE WHEN may.see THEN e.query_id END,
-	CASE WHEN may.see THEN e.query ELSE '<insufficient privilege>' END,
-	CASE WHEN may.see THEN e.query_tags END, CASE WHEN may.see THEN e.xact_start END,
-	CASE WHEN may.see THEN e.idle_start END, CASE WHEN may.see THEN e.duration END,
-	CASE WHEN may.see THEN e.precision END, CASE WHEN may.see THEN e.locks_held END, e.max_blocked,
-	e.blocked_seconds, e.horizon_age, CASE WHEN may.see THEN e.ended_by END,
-	CASE WHEN may.see THEN e.statements END, e.recorded_on
+SELECT e.pid, e.backend_start, e.usename, e.datname, e.application_name, e.client_addr, e.state,
+	e.query_id, e.query, e.query_tags, e.xact_start, e.idle_start, e.duration, e.precision,
+	e.locks_held, e.max_blocked, e.blocked_seconds, e.horizon_age, e.ended_by, e.statements,
+	e.recorded_on
 FROM ONLY lifeguard.idle_transaction_entries e
 	-- a role that is gone has no members
 	CROSS JOIN LATERAL (SELECT COALESCE(pg_catalog.pg_has_role(e.usesysid, 'USAGE'), false) AS see) may
-WHERE NOT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE')
+WHERE NOT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AND may.see
+	AND NOT EXISTS (SELECT FROM memory m WHERE m.boot = e.boot AND m.number = e.number)
+UNION ALL
+SELECT e.pid, NULL, e.usename, e.datname, e.application_name, NULL, NULL, NULL,
+	'<insufficient privilege>', NULL, NULL, NULL, NULL, NULL, NULL, e.max_blocked,
+	e.blocked_seconds, e.horizon_age, NULL, NULL, e.recorded_on
+FROM ONLY lifeguard.idle_transaction_entries e
+	CROSS JOIN LATERAL (SELECT COALESCE(pg_catalog.pg_has_role(e.usesysid, 'USAGE'), false) AS see) may
+WHERE NOT pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') AND NOT may.see
 	AND NOT EXISTS (SELECT FROM memory m WHERE m.boot = e.boot AND m.number = e.number);
 COMMENT ON VIEW lifeguard.idle_transaction_history IS
 'Stays idle in transaction of pg_lifeguard.min_episode or longer that are over: whose, how long, whom they kept waiting, and how they ended. In shared memory at once, in the home database within pg_lifeguard.flush_interval.';

@@ -170,7 +170,7 @@ COMMENT ON COLUMN lifeguard.contention_minutes.recorded_on IS 'primary or standb
 -- A statement is known by its query id, else by its text.  What cannot be told
 -- apart, because it may not be seen, is one row.
 CREATE FUNCTION lifeguard.contention(
-	since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL)
+	since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, recorded_on text DEFAULT NULL)
 RETURNS TABLE (datname name, relation_name text, locktype text, mode text, held_mode text,
 	root_application_name text, root_usename name, root_query_id bigint, root_query text,
 	waiter_application_name text, waiter_usename name, waiter_query_id bigint, waiter_query text,
@@ -190,10 +190,11 @@ WITH minutes AS MATERIALIZED (
 			m.waiter_application_name, m.waiter_usename, m.waiter_query_id,
 			CASE WHEN m.waiter_query_id IS NULL THEN m.waiter_query END), 0) AS key
 	FROM lifeguard.contention_minutes m
-	WHERE m.minute >= COALESCE(date_trunc('minute', contention.since), '-infinity')
-		AND m.minute < COALESCE(contention.until, 'infinity')
-		AND (contention.since IS NOT NULL OR m.minute >= COALESCE(
+	-- the barrier lets comparisons through to the index, but no COALESCE
+	WHERE m.minute >= (SELECT COALESCE(date_trunc('minute', contention.since),
 			(SELECT s.reset_at FROM lifeguard.read_status() s), '-infinity'))
+		AND m.minute < (SELECT COALESCE(contention.until, 'infinity'))
+		AND (contention.recorded_on IS NULL OR m.recorded_on = contention.recorded_on)
 ), sums AS (
 	SELECT m.key, min(m.datname::text)::name AS datname, max(m.relation) AS relation,
 		min(m.relation_name) AS relation_name, min(m.locktype) AS locktype, min(m.mode) AS mode,
@@ -245,14 +246,14 @@ FROM sums s
 	CROSS JOIN LATERAL lifeguard.read_row_widths(c.oid, COALESCE(t.top_rows[1:3], '{}')) w
 ORDER BY s.seconds_seen + s.seconds_estimated DESC
 $$;
-COMMENT ON FUNCTION lifeguard.contention(timestamptz, timestamptz) IS
-'What the view contention shows, of the minutes between two moments, those included in which they lie; without since from the last lifeguard.reset() on.';
-GRANT EXECUTE ON FUNCTION lifeguard.contention(timestamptz, timestamptz) TO PUBLIC;
+COMMENT ON FUNCTION lifeguard.contention(timestamptz, timestamptz, text) IS
+'What the view contention shows, of the minutes between two moments, those included in which they lie; without since from the last lifeguard.reset() on. With recorded_on only what was recorded on a primary, or on a standby; a standby has both, for it has the tables of its primary.';
+GRANT EXECUTE ON FUNCTION lifeguard.contention(timestamptz, timestamptz, text) TO PUBLIC;
 
 CREATE VIEW lifeguard.contention AS
 SELECT c.* FROM lifeguard.contention() c;
 COMMENT ON VIEW lifeguard.contention IS
-'Whom waiting for locks cost how much since the last lifeguard.reset(), most first: every waited second is charged once, to the root blocker and to the waiter. Statements that you may not see are NULL, and so one row.';
+'Whom waiting for locks cost how much since the last lifeguard.reset(), most first: every waited second is charged once, to the root blocker and to the waiter. On a standby this has the waits of its primary, too. Statements that you may not see are NULL, and so one row.';
 COMMENT ON COLUMN lifeguard.contention.datname IS 'Database of the lock; NULL for a relation that all share';
 COMMENT ON COLUMN lifeguard.contention.relation_name IS 'Its schema-qualified name; uncertain when its lock does not name the row and the waiter has written to several tables, and in the first second of such waits; NULL where there is none, or it is not known';
 COMMENT ON COLUMN lifeguard.contention.locktype IS 'Kind of lock awaited, as in pg_locks';

@@ -289,5 +289,35 @@ $$;
 COMMENT ON FUNCTION lifeguard.report_load_minutes(timestamptz, timestamptz) IS
 'The minutes of load_history that a report is about; what is said of a minute twice is to be added.';
 
+-- Two boots may share a minute: within one its groups are added, of several there is
+-- the most, and averages are over the samples of all.  Without clients nothing is
+-- hidden from anybody, and whoever may not see them has the same sums.
+CREATE VIEW lifeguard.report_usage AS
+WITH memory AS MATERIALIZED (SELECT m.* FROM lifeguard.read_connection_usage_history() m)
+SELECT m.boot, m.minute, m.datname, m.usename, m.application_name, m.held, m.held_max, m.active,
+	m.active_max, m.idle, m.idle_in_transaction, m.samples, m.recorded_on
+FROM memory m
+UNION ALL
+SELECT e.boot, e.minute, e.datname, e.usename, e.application_name, e.held, e.held_max, e.active,
+	e.active_max, e.idle, e.idle_in_transaction, e.samples, e.recorded_on
+FROM ONLY lifeguard.connection_usage_entries e
+WHERE NOT EXISTS (SELECT FROM memory m WHERE m.boot = e.boot AND m.number = e.number);
+COMMENT ON VIEW lifeguard.report_usage IS
+'Of connection_usage_history what is hidden from nobody, with the server''s life that it is of; for reports, findings and pool_advice.';
+COMMENT ON COLUMN lifeguard.report_usage.boot IS 'Since when the server had been up that recorded it';
+COMMENT ON COLUMN lifeguard.report_usage.minute IS 'The minute, by its beginning';
+COMMENT ON COLUMN lifeguard.report_usage.datname IS 'Name of the database';
+COMMENT ON COLUMN lifeguard.report_usage.usename IS 'Name of the role';
+COMMENT ON COLUMN lifeguard.report_usage.application_name IS 'What the clients called themselves';
+COMMENT ON COLUMN lifeguard.report_usage.held IS 'Sessions, on average over the samples of that minute';
+COMMENT ON COLUMN lifeguard.report_usage.held_max IS 'Most sessions in one sample';
+COMMENT ON COLUMN lifeguard.report_usage.active IS 'Of those, running a statement, on average';
+COMMENT ON COLUMN lifeguard.report_usage.active_max IS 'Most of those in one sample';
+COMMENT ON COLUMN lifeguard.report_usage.idle IS 'Of those, idle outside a transaction, on average';
+COMMENT ON COLUMN lifeguard.report_usage.idle_in_transaction IS 'Of those, idle in a transaction, a failed one too, on average';
+COMMENT ON COLUMN lifeguard.report_usage.samples IS 'Samples in that minute, of all sessions';
+COMMENT ON COLUMN lifeguard.report_usage.recorded_on IS 'primary or standby';
+GRANT SELECT ON lifeguard.report_usage TO PUBLIC;
+
 GRANT EXECUTE ON FUNCTION lifeguard.report_minutes(timestamptz, timestamptz),
 	lifeguard.report_load_minutes(timestamptz, timestamptz) TO PUBLIC;

@@ -144,4 +144,4 @@ $$;
 REVOKE ALL ON FUNCTION lifeguard.incident_at(timestamptz) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION lifeguard.incident_at(timestamptz) TO PUBLIC;
 COMMENT ON FUNCTION lifeguard.incident_at(timestamptz) IS
-'The incident that held at that moment, if there was one.';
+'The incidents that held at that moment; none, if there was none.';

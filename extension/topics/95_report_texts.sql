@@ -151,14 +151,6 @@ $$;
 COMMENT ON FUNCTION lifeguard.report_filter(text, name) IS
 'Arguments for create_policy() that mean the sessions of an application, or else of a role.';
 
-CREATE FUNCTION lifeguard.report_policy_name(purpose text, application_name text, usename name) RETURNS text
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-SELECT purpose || coalesce('_' || nullif(left(btrim(lower(regexp_replace(
-	coalesce(nullif(application_name, ''), usename), '[^A-Za-z0-9]+', '_', 'g')), '_'), 40), ''), '')
-$$;
-COMMENT ON FUNCTION lifeguard.report_policy_name(text, text, name) IS
-'A name for a policy against the sessions of an application, or else of a role.';
-
 CREATE FUNCTION lifeguard.report_markdown(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 	SET standard_conforming_strings = on AS $$
@@ -224,6 +216,6 @@ GRANT EXECUTE ON FUNCTION lifeguard.report_line(text, integer), lifeguard.report
 	lifeguard.report_time(timestamptz), lifeguard.report_moment(timestamptz),
 	lifeguard.report_who(text, name, name), lifeguard.report_limit(numeric),
 	lifeguard.report_interval(numeric), lifeguard.report_filter(text, name),
-	lifeguard.report_policy_name(text, text, name), lifeguard.report_markdown(text),
+	lifeguard.report_markdown(text),
 	lifeguard.report_table(jsonb, jsonb), lifeguard.report_notes(jsonb)
 	TO PUBLIC;

@@ -68,6 +68,8 @@ BEGIN
 		CASE WHEN current_database() <> lifeguard.home_database() THEN
 			format('The histories are in database %s: here only what shared memory still holds can be told.',
 				lifeguard.report_line(lifeguard.home_database(), 64)) END,
+		CASE WHEN pg_is_in_recovery() THEN
+			'Of its primary too are incidents, contention, idle transactions and actions; connections and load are this standby''s own.' END,
 		CASE WHEN NOT pg_has_role('pg_read_all_stats', 'USAGE') THEN
 			'Statements, and some times, of roles that you are not a member of are hidden from you.' END];
 
@@ -113,19 +115,6 @@ END
 $$;
 COMMENT ON FUNCTION lifeguard.report_recorded(timestamptz, timestamptz) IS
 'Section of reports: the period, and what is missing of it.';
-
--- The call that tries a policy on what is recorded, and harms nobody.
-CREATE FUNCTION lifeguard.report_replay(policy jsonb, from_time timestamptz, to_time timestamptz) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-SELECT format('SELECT * FROM lifeguard.replay_policy(jsonb_populate_record(NULL::lifeguard.policy, jsonb_build_object(%s)), %s, %s);',
-	(SELECT string_agg(format('%s, %s', lifeguard.report_literal(p.key),
-			CASE WHEN jsonb_typeof(p.value) = 'string' THEN lifeguard.report_literal(p.value #>> '{}') ELSE p.value::text END),
-			', ' ORDER BY p.key = 'action', p.key = 'min_blocked', p.key = 'min_duration')
-	 FROM jsonb_each(policy) p),
-	lifeguard.report_moment(from_time), lifeguard.report_moment(to_time + interval '1 second'))
-$$;
-COMMENT ON FUNCTION lifeguard.report_replay(jsonb, timestamptz, timestamptz) IS
-'The call of replay_policy() for a policy that is not stored.';
 
 CREATE FUNCTION lifeguard.report_incident_step(incident lifeguard.incidents, to_time timestamptz, OUT step text, OUT call text)
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -265,19 +254,21 @@ DECLARE
 	on_rows boolean := c.locktype IN ('transactionid', 'tuple');
 	short numeric := lifeguard.report_limit(extract(epoch FROM longest));
 	longest_text text := lifeguard.report_duration(extract(epoch FROM longest));
+	there record;
 BEGIN
 	IF c.root_query = '<prepared transaction>' THEN
 		step := 'The blocker is a prepared transaction, which holds its locks whoever comes and goes: commit it or roll it back, and see who leaves such behind; a policy with target prepared transaction rolls back old ones.';
 		call := 'SELECT gid, prepared, owner, database FROM pg_prepared_xacts ORDER BY prepared;';
 	ELSIF c.mode IN ('AccessExclusiveLock', 'ExclusiveLock', 'ShareRowExclusiveLock', 'ShareLock') AND c.locktype = 'relation' AND longest IS NOT NULL THEN
-		step := format('The waiter asks for %s on the whole relation, and all who come later queue behind it (longest wait %s): give such statements a lock_timeout and try again, or let a policy cancel them (it only logs until its action is cancel).',
-			c.mode, longest_text);
-		call := format('SELECT lifeguard.create_policy(''queued_ddl'', ''queued ddl'', ''%s'', min_blocked => 1);',
-			lifeguard.report_interval(short));
+		there := lifeguard.report_policy_standing('queued_ddl', 'queued ddl');
+		step := format('The waiter asks for %s on the whole relation, and all who come later queue behind it (longest wait %s): give such statements a lock_timeout and try again%s', c.mode, longest_text,
+			coalesce('; ' || there.step, ', or let a policy cancel them (it only logs until its action is cancel).'));
+		call := coalesce(there.call, format('SELECT lifeguard.create_policy(''queued_ddl'', ''queued ddl'', ''%s'', min_blocked => 1);', lifeguard.report_interval(short)));
 	ELSIF c.locktype = 'relation' AND c.mode = ANY (weak) AND c.held_mode = ANY (weak) AND longest IS NOT NULL THEN
-		step := format('These modes do not conflict: they queued behind a statement that asks for a stronger lock (longest wait %s), which a policy can cancel.',
-			longest_text);
-		call := format('SELECT lifeguard.create_policy(''queued_ddl'', ''queued ddl'', ''%s'', min_blocked => 1);', lifeguard.report_interval(short));
+		there := lifeguard.report_policy_standing('queued_ddl', 'queued ddl');
+		step := format('These modes do not conflict: they queued behind a statement that asks for a stronger lock (longest wait %s)%s',
+			longest_text, coalesce('; ' || there.step, ', which a policy can cancel (it only logs until its action is cancel).'));
+		call := coalesce(there.call, format('SELECT lifeguard.create_policy(''queued_ddl'', ''queued ddl'', ''%s'', min_blocked => 1);', lifeguard.report_interval(short)));
 	ELSIF on_rows AND width >= 8192 THEN
 		step := format('Each update writes a row of %s anew while the others wait (the average row has %s, the hot ones up to %s): split it into several rows, or move the wide column into a table of its own.',
 			lifeguard.report_bytes(width), coalesce(lifeguard.report_bytes(c.avg_row_width), 'an unknown size'),
@@ -413,10 +404,11 @@ DECLARE
 	met bigint := g.longer[best];
 	longest numeric := extract(epoch FROM g.longest);
 	policy text := lifeguard.report_policy_name('idle', g.application_name, g.usename);
+	there record := lifeguard.report_policy_standing(policy, 'idle in transaction');
 BEGIN
-	IF g.blocked >= 1 AND EXISTS (SELECT FROM lifeguard.policy_status p WHERE p.name = policy) THEN
-		step := format('They kept others waiting for %s: policy %s is there; see whom it means and whether it may act.', lifeguard.report_duration(g.blocked), policy);
-		call := format('SELECT * FROM lifeguard.policy_status WHERE name = ''%s'';', policy);
+	IF g.blocked >= 1 AND there.step IS NOT NULL THEN
+		step := format('They kept others waiting for %s: %s', lifeguard.report_duration(g.blocked), there.step);
+		call := there.call;
 	ELSIF g.blocked >= 1 AND g.saved[best] < 0.1 * g.blocked THEN
 		step := format('They kept others waiting for %s, in pauses too short for a limit to save much of it (the longest %s): let the program take its locks last, and commit at once after.',
 			lifeguard.report_duration(g.blocked), lifeguard.report_duration(longest));
@@ -534,12 +526,14 @@ LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	peak record;
 	h record;
+	policy text;
+	there record;
 	rows jsonb[];
 	step text;
 	call text;
 	share numeric;
 BEGIN
-	SELECT m.minute, m.used_max, m.usable, a.average, a.full_minutes, a.refusals, a.minutes INTO peak
+	SELECT m.minute, m.recorded_on, m.used_max, m.usable, a.average, a.full_minutes, a.refusals, a.minutes INTO peak
 	FROM (SELECT avg(r.used) AS average, count(*) FILTER (WHERE r.used_max >= 0.9 * r.usable) AS full_minutes,
 			sum(r.refusals) AS refusals, count(*) AS minutes
 		  FROM lifeguard.report_minutes(from_time, to_time) r) a,
@@ -550,25 +544,36 @@ BEGIN
 	END IF;
 	share := peak.used_max::numeric / nullif(peak.usable, 0);
 	FOR h IN
-		SELECT u.datname, u.usename, u.application_name, sum(u.held) AS held, sum(u.held_max) AS held_max, sum(u.active) AS active,
-			sum(u.active_max) AS active_max, sum(u.idle) AS idle, sum(u.idle_in_transaction) AS in_transaction,
-			count(DISTINCT u.client_addr) AS clients
-		FROM lifeguard.connection_usage_history u
-		WHERE u.minute = peak.minute AND (u.recorded_on = 'standby' OR NOT pg_is_in_recovery())
-		GROUP BY u.datname, u.usename, u.application_name
-		ORDER BY sum(u.held_max) DESC, sum(u.held) DESC, u.application_name LIMIT 10
+		WITH boots AS MATERIALIZED (
+			SELECT u.boot, u.datname, u.usename, u.application_name, sum(u.held) AS held, sum(u.held_max) AS held_max,
+				sum(u.active) AS active, sum(u.active_max) AS active_max, sum(u.idle) AS idle,
+				sum(u.idle_in_transaction) AS in_transaction, max(u.samples) AS samples
+			FROM lifeguard.report_usage u
+			WHERE u.minute = peak.minute AND u.recorded_on = peak.recorded_on
+			GROUP BY u.boot, u.datname, u.usename, u.application_name
+		), whole AS (
+			SELECT sum(n.samples)::numeric AS samples FROM (SELECT max(b.samples) AS samples FROM boots b GROUP BY b.boot) n
+		)
+		SELECT b.datname, b.usename, b.application_name, sum(b.held * b.samples / w.samples) AS held, max(b.held_max) AS held_max,
+			sum(b.active * b.samples / w.samples) AS active, max(b.active_max) AS active_max,
+			sum(b.idle * b.samples / w.samples) AS idle, sum(b.in_transaction * b.samples / w.samples) AS in_transaction
+		FROM boots b, whole w
+		GROUP BY b.datname, b.usename, b.application_name
+		ORDER BY max(b.held_max) DESC, sum(b.held * b.samples) DESC, b.application_name LIMIT 10
 	LOOP
 		step := NULL;
 		call := NULL;
 		IF h.held_max < 0.1 * peak.usable THEN
 			NULL; -- no slots to be had from these
 		ELSIF share >= 0.8 AND h.held >= 3 AND h.idle >= 0.5 * h.held THEN
-			step := format('On average %s of its %s connections were idle, and %s: let it have a smaller pool or a pooler before it, or let a policy close idle ones when slots run out.',
+			policy := lifeguard.report_policy_name('close_idle', h.application_name, h.usename);
+			there := lifeguard.report_policy_standing(policy, 'idle');
+			step := format('On average %s of its %s connections were idle, and %s: let it have a smaller pool or a pooler before it%s',
 				round(h.idle), round(h.held), CASE WHEN h.active_max > 0 THEN format('never more than %s seen active at a time', h.active_max)
-					ELSE 'none was ever seen active' END);
-			call := format('SELECT lifeguard.create_policy(''%s'', ''idle'', ''1 min'', connections_above => 0.9, connections_until => 0.8, keep => %s%s);',
-				lifeguard.report_policy_name('close_idle', h.application_name, h.usename), greatest(1, h.active_max),
-				lifeguard.report_filter(h.application_name, h.usename));
+					ELSE 'none was ever seen active' END,
+				coalesce('; ' || there.step, ', or let a policy close idle ones when slots run out (it only logs until its action is terminate).'));
+			call := coalesce(there.call, format('SELECT lifeguard.create_policy(''%s'', ''idle'', ''1 min'', connections_above => 0.9, connections_until => 0.8, keep => %s%s);',
+				policy, greatest(1, h.active_max), lifeguard.report_filter(h.application_name, h.usename)));
 		ELSIF share >= 0.8 AND h.held >= 3 AND h.in_transaction >= 0.5 * h.held THEN
 			step := format('On average %s of its %s connections were idle in a transaction: see idle transactions for what holds them.',
 				round(h.in_transaction), round(h.held));
@@ -604,6 +609,7 @@ DECLARE
 	rows jsonb[];
 	step text;
 	call text;
+	there record;
 BEGIN
 	FOR l IN
 		WITH minutes AS MATERIALIZED (
@@ -633,8 +639,10 @@ BEGIN
 					step := 'They waited for files: look which tables are read from outside shared buffers.';
 					call := 'SELECT relid::regclass, heap_blks_read, idx_blks_read FROM pg_statio_user_tables ORDER BY heap_blks_read + coalesce(idx_blks_read, 0) DESC LIMIT 10;';
 				WHEN 'Client' THEN
-					step := 'They waited for their clients in the middle of a statement: a policy with target stalled client ends those that hold things up.';
-					call := 'SELECT lifeguard.create_policy(''stalled_clients'', ''stalled client'', ''1 min'', min_blocked => 1);';
+					there := lifeguard.report_policy_standing('stalled_clients', 'stalled client');
+					step := 'They waited for their clients in the middle of a statement: '
+						|| coalesce(there.step, 'a policy with target stalled client ends those that hold things up (it only logs until its action is terminate).');
+					call := coalesce(there.call, 'SELECT lifeguard.create_policy(''stalled_clients'', ''stalled client'', ''1 min'', min_blocked => 1);');
 				WHEN 'IPC' THEN
 					step := 'They waited for other processes, of parallel queries or of replication: look who they are.';
 					call := format('SELECT pid, backend_type, application_name, left(query, 100) FROM pg_stat_activity WHERE wait_event = %s;', lifeguard.report_literal(l.event));
@@ -678,7 +686,8 @@ BEGIN
 		step := format('It only rehearsed then, with %s kept waiting%s', lifeguard.report_count(a.blocked, 'session', 'sessions'),
 			CASE WHEN a.action <> 'log' THEN '; see what it would have saved.'
 				WHEN a.armed > a.last THEN ', and has been armed since; see what it would have saved.'
-				ELSE '; see what it would have saved, and if that is right, arm it by alter_policy() with action terminate.' END);
+				ELSE format('; see what it would have saved, and if that is right, arm it by alter_policy() with action %s.',
+					lifeguard.report_policy_action(a.target)) END);
 		call := format('SELECT * FROM lifeguard.replay_policy(%s, %s, %s);', name, lifeguard.report_moment(from_time), lifeguard.report_moment(to_time));
 	ELSIF a.outcome = 'survived' THEN
 		step := format('%s did not end within 10 s of the signal: see what they do.', lifeguard.report_count(a.number, 'session', 'sessions'));
@@ -710,7 +719,7 @@ DECLARE
 BEGIN
 	FOR a IN
 		WITH entries AS (
-			SELECT l.policy, l.action, l.at, l.pid, l.repeats, l.waiters_freed, l.blocked_total,
+			SELECT l.policy, l.target, l.action, l.at, l.pid, l.repeats, l.waiters_freed, l.blocked_total,
 				regexp_replace(l.outcome, ' in [0-9.]+ m?s.*$', '') AS outcome
 			FROM lifeguard.ledger l
 			WHERE l.at >= from_time AND l.at < to_time
@@ -719,7 +728,8 @@ BEGIN
 			sum(e.blocked_total) AS blocked, max(e.at) AS last, sum(count(*)) OVER () AS all_entries,
 			sum(count(*) FILTER (WHERE e.outcome IN ('terminated', 'cancelled', 'rolled back'))) OVER () AS all_acted,
 			sum(sum(e.waiters_freed)) OVER () AS all_freed, count(*) OVER () AS all_kinds,
-			max(max(e.at) FILTER (WHERE e.action <> 'log')) OVER (PARTITION BY e.policy) AS armed
+			max(max(e.at) FILTER (WHERE e.action <> 'log')) OVER (PARTITION BY e.policy) AS armed,
+			(array_agg(e.target ORDER BY e.at DESC))[1] AS target
 		FROM entries e GROUP BY e.policy, e.action, e.outcome
 		ORDER BY coalesce(sum(e.waiters_freed), 0) DESC, count(*) DESC, e.policy LIMIT 10
 	LOOP
@@ -777,7 +787,7 @@ COMMENT ON FUNCTION lifeguard.report(timestamptz, timestamptz) IS
 
 GRANT EXECUTE ON FUNCTION lifeguard.report_period(timestamptz, timestamptz), lifeguard.report_row(text[], text[], text, text),
 	lifeguard.report_section(text, text, text, text[], text[], jsonb[]),
-	lifeguard.report_recorded(timestamptz, timestamptz), lifeguard.report_replay(jsonb, timestamptz, timestamptz),
+	lifeguard.report_recorded(timestamptz, timestamptz),
 	lifeguard.report_incident_step(lifeguard.incidents, timestamptz), lifeguard.report_incidents(timestamptz, timestamptz),
 	lifeguard.report_contention_step(record, interval, timestamptz, timestamptz), lifeguard.report_contention(timestamptz, timestamptz),
 	lifeguard.report_idle_step(record), lifeguard.report_idle(timestamptz, timestamptz),

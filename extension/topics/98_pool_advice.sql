@@ -1,31 +1,18 @@
 -- How large the pools of connections should be.
 
--- Read with their boot, and without clients: two boots may share a minute, and whoever
--- may not see clients has the same sums.  Days of minutes are many rows, which floats
--- are quicker for.
+-- Days of minutes are many rows, which floats are quicker for.
 CREATE VIEW lifeguard.pool_advice WITH (security_barrier = true) AS
-WITH memory AS MATERIALIZED (SELECT m.* FROM lifeguard.read_connection_usage_history() m),
 -- the tables of a standby are its primary's
-here AS MATERIALIZED (
+WITH here AS MATERIALIZED (
 	SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'standby' ELSE 'primary' END AS name
-), recorded AS (
-	SELECT m.boot, m.minute, m.application_name, m.usename, m.held, m.held_max, m.active,
-		m.active_max, m.idle, m.idle_in_transaction, m.samples
-	FROM memory m
-	WHERE m.recorded_on = (SELECT h.name FROM here h)
-	UNION ALL
-	SELECT e.boot, e.minute, e.application_name, e.usename, e.held, e.held_max, e.active,
-		e.active_max, e.idle, e.idle_in_transaction, e.samples
-	FROM ONLY lifeguard.connection_usage_entries e
-	WHERE e.recorded_on = (SELECT h.name FROM here h)
-		AND NOT EXISTS (SELECT FROM memory m WHERE m.boot = e.boot AND m.number = e.number)
 ), minutes AS (
 	SELECT r.minute, r.application_name, r.usename, max(r.samples) AS samples,
 		sum(r.held_max) AS held_max, sum(r.active_max) AS active_max,
 		sum(r.held::double precision) AS held, sum(r.active::double precision) AS active,
 		sum(r.idle::double precision) AS idle,
 		sum(r.idle_in_transaction::double precision) AS idle_in_transaction
-	FROM recorded r
+	FROM lifeguard.report_usage r
+	WHERE r.recorded_on = (SELECT h.name FROM here h)
 	GROUP BY r.boot, r.minute, r.application_name, r.usename
 ), sums AS (
 	SELECT m.application_name, m.usename, count(DISTINCT m.minute)::integer AS minutes,

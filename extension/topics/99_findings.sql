@@ -119,6 +119,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_t
 DECLARE
 	c lifeguard.connections;
 	u record;
+	policy text;
+	there record;
 BEGIN
 	SELECT v.* INTO c FROM lifeguard.connections v;
 	IF c.used_share IS NULL OR c.used_share < 0.9 THEN
@@ -136,9 +138,15 @@ BEGIN
 	why := format('%s active, %s idle, %s idle in transaction. %s holds %s: %s active, %s idle, %s idle in transaction.',
 		c.active, c.idle, c.idle_in_transaction + c.idle_in_transaction_aborted,
 		lifeguard.report_who(u.application_name, u.usename, u.datname), u.used, u.active, u.idle, u.in_transaction);
+	policy := lifeguard.report_policy_name('close_idle', u.application_name, u.usename);
+	there := lifeguard.report_policy_standing(policy, 'idle');
+	IF u.idle >= 0.5 * u.used THEN
+		why := why || coalesce(' P' || substr(there.step, 2), '');
+	END IF;
 	remedy := CASE
+		WHEN u.idle >= 0.5 * u.used AND there.call IS NOT NULL THEN there.call
 		WHEN u.idle >= 0.5 * u.used THEN format('SELECT lifeguard.create_policy(%s, ''idle'', ''1 min'', connections_above => 0.9, connections_until => 0.75, keep => %s%s); -- only logs until alter_policy(%1$s, action => ''terminate'')',
-			lifeguard.report_literal(lifeguard.report_policy_name('close_idle', u.application_name, u.usename)),
+			lifeguard.report_literal(policy),
 			greatest(1, u.active), lifeguard.report_filter(u.application_name, u.usename))
 		WHEN u.in_transaction >= 0.5 * u.used THEN 'SELECT * FROM lifeguard.idle_transactions;'
 		ELSE 'SELECT wait_event_type, wait_event, left(query, 100), count(*) FROM lifeguard.sessions WHERE state = ''active'' GROUP BY 1, 2, 3 ORDER BY 4 DESC;' END;
@@ -233,11 +241,11 @@ BEGIN
 	RETURN QUERY
 	WITH minutes AS (
 		SELECT u.minute, u.application_name, u.usename, sum(u.held_max) AS held, sum(u.active_max) AS active
-		FROM lifeguard.connection_usage_history u
+		FROM lifeguard.report_usage u
 		WHERE u.minute >= since AND u.recorded_on = here AND u.application_name IS NOT NULL
-		GROUP BY u.minute, u.application_name, u.usename
+		GROUP BY u.boot, u.minute, u.application_name, u.usename
 	), pools AS (
-		SELECT m.application_name, m.usename, count(*) AS minutes, max(m.held) AS held, max(m.active) AS active
+		SELECT m.application_name, m.usename, count(DISTINCT m.minute) AS minutes, max(m.held) AS held, max(m.active) AS active
 		FROM minutes m GROUP BY m.application_name, m.usename
 	)
 	SELECT 'warning', 'oversized pool',
@@ -299,10 +307,11 @@ BEGIN
 		format('%s sessions run one and the same query in %s', m.sessions, lifeguard.report_line(m.datname, 64)),
 		format('That is %s %% of the active ones and %s %% of the usable slots; the oldest has run for %s. %s', round(100.0 * m.sessions / greatest(n.active, m.sessions)),
 			round(100.0 * m.sessions / greatest(n.usable, 1)), lifeguard.report_duration(extract(epoch FROM m.longest)),
-			'The query: ' || lifeguard.report_line(m.query, 100)),
-		format('SELECT lifeguard.create_policy(''stampede_%s'', ''active'', ''1 s'', min_same_query => %s, queries => ARRAY[''%s''], victim_order => ''all but oldest''); -- only logs until alter_policy(''stampede_%1$s'', action => ''cancel'')',
-			abs(m.query_id % 10000), greatest(3, m.sessions / 4), m.query_id)
-	FROM same m, slots n
+			'The query: ' || lifeguard.report_line(m.query, 100) || coalesce('. P' || substr(t.step, 2), '')),
+		coalesce(t.call, format('SELECT lifeguard.create_policy(''stampede_%s'', ''active'', ''1 s'', min_same_query => %s, queries => ARRAY[''%s''], victim_order => ''all but oldest''); -- only logs until alter_policy(''stampede_%1$s'', action => ''cancel'')',
+			abs(m.query_id % 10000), greatest(3, m.sessions / 4), m.query_id))
+	FROM slots n, same m
+		CROSS JOIN LATERAL lifeguard.report_policy_standing(format('stampede_%s', abs(m.query_id % 10000)), 'active') t
 	WHERE m.sessions >= least(20, greatest(5, n.usable / 10)) AND m.sessions >= 0.5 * n.active
 	ORDER BY m.sessions DESC
 	LIMIT 3;
@@ -317,20 +326,22 @@ RETURNS TABLE (severity text, finding text, what text, why text, remedy text)
 LANGUAGE plpgsql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	since timestamptz := statement_timestamp() - interval '1 hour';
+	-- a standby has its primary's tables; what one saw that has been promoted is its own
+	here text := CASE WHEN pg_is_in_recovery() THEN 'standby' END;
 	c record;
 	next record;
 	on_rows boolean;
 BEGIN
 	-- the sums cost little beside what follows
 	IF coalesce((SELECT sum(m.seconds_seen + m.seconds_estimated) FROM lifeguard.contention_minutes m
-			WHERE m.minute >= since AND (m.recorded_on = 'standby' OR NOT pg_is_in_recovery())), 0) < 10 THEN
+			WHERE m.minute >= since AND (here IS NULL OR m.recorded_on = here)), 0) < 10 THEN
 		RETURN;
 	END IF;
 	FOR c IN
 		WITH costs AS MATERIALIZED (
 			SELECT t.*, sum(t.seconds_lost) OVER kind AS all_seconds, sum(t.waits) OVER kind AS all_waits,
 				max(t.max) OVER kind AS kind_max, row_number() OVER (kind ORDER BY t.seconds_lost DESC) AS place
-			FROM lifeguard.contention(since) t
+			FROM lifeguard.contention(since, NULL, here) t
 			WINDOW kind AS (PARTITION BY t.datname, t.relation_name,
 				CASE WHEN t.locktype IN ('transactionid', 'tuple') THEN 'row' ELSE t.locktype END)
 		)
@@ -368,7 +379,7 @@ BEGIN
 	-- somebody asks for a whole table, without a limit, and others queue up behind
 	RETURN QUERY
 	WITH costs AS MATERIALIZED (
-		SELECT t.* FROM lifeguard.contention(since) t WHERE t.locktype = 'relation' AND t.datname IS NOT NULL
+		SELECT t.* FROM lifeguard.contention(since, NULL, here) t WHERE t.locktype = 'relation' AND t.datname IS NOT NULL
 	), asking AS (
 		SELECT a.datname, a.relation_name, a.waiter_usename, max(a.max) AS longest, sum(a.waits) AS waits,
 			(SELECT coalesce(sum(q.seconds_lost), 0) FROM costs q
@@ -394,21 +405,33 @@ COMMENT ON FUNCTION lifeguard.find_contention() IS
 'Findings: rows and relations that sessions lost a minute or more waiting for in the last hour, and roles that ask for whole tables without lock_timeout.';
 
 -- What the role gets when it logs in, as far as settings tell; what a program sets
--- for itself is not known.
+-- for itself is not known.  Where the caller has a value of his own, the server's is
+-- hidden behind it: then its files say it, and nobody knows to whom they are closed.
 CREATE FUNCTION lifeguard.finding_timeout_is_zero(setting text, role name) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-SELECT NOT EXISTS (
+LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	mine record;
+BEGIN
+	IF EXISTS (
 		SELECT FROM pg_db_role_setting d LEFT JOIN pg_roles r ON r.oid = d.setrole
 			CROSS JOIN LATERAL unnest(d.setconfig) AS c (entry)
 		WHERE (d.setrole = 0 OR r.rolname = finding_timeout_is_zero.role)
 			AND c.entry LIKE finding_timeout_is_zero.setting || '=%' AND c.entry !~ '=0* *[a-z]*$')
-	AND NOT EXISTS (SELECT FROM pg_settings s
-		WHERE s.name = finding_timeout_is_zero.setting AND s.reset_val <> '0'
-			-- where it is our own, it is not the server's
-			AND s.source NOT IN ('database', 'user', 'database user', 'client'))
+	THEN
+		RETURN false;
+	END IF;
+	SELECT s.source, s.reset_val INTO mine FROM pg_settings s WHERE s.name = finding_timeout_is_zero.setting;
+	IF mine.source NOT IN ('global', 'database', 'user', 'database user', 'client', 'session') THEN
+		RETURN mine.reset_val = '0';
+	ELSIF has_table_privilege('pg_file_settings', 'SELECT') AND has_function_privilege('pg_show_all_file_settings()', 'EXECUTE') THEN
+		RETURN NOT EXISTS (SELECT FROM pg_file_settings f
+			WHERE f.name = finding_timeout_is_zero.setting AND f.applied AND f.setting !~ '^0* *[a-z]*$');
+	END IF;
+	RETURN NULL;
+END
 $$;
 COMMENT ON FUNCTION lifeguard.finding_timeout_is_zero(text, name) IS
-'Whether that role logs in with this timeout at zero, as far as settings of server, databases and roles tell.';
+'Whether that role logs in with this timeout at zero, as far as settings of server, databases and roles tell; NULL: a value of the caller''s own hides the server''s from him.';
 
 CREATE FUNCTION lifeguard.find_timeouts()
 RETURNS TABLE (severity text, finding text, what text, why text, remedy text)
@@ -445,6 +468,23 @@ BEGIN
 	IF NOT EXISTS (SELECT FROM lifeguard.read_policies() p) THEN
 		RETURN;
 	END IF;
+	-- why_not tells of them only where nothing else keeps a policy from acting
+	RETURN QUERY
+	SELECT 'warning', 'enforce off', 'pg_lifeguard.enforce is off: nobody is signalled',
+		format('%s would act now, and only %s; nor does a call by hand end anybody. So it stays until it is set on.',
+			lifeguard.report_count(count(*), 'policy', 'policies'), CASE WHEN count(*) = 1 THEN 'rehearses' ELSE 'rehearse' END),
+		'ALTER SYSTEM SET pg_lifeguard.enforce = on; SELECT pg_reload_conf();'
+	FROM lifeguard.read_policies() p
+	WHERE p.why_not LIKE 'pg_lifeguard.enforce is off%'
+	HAVING count(*) > 0;
+	RETURN QUERY
+	SELECT 'warning', 'paused', format('policies are paused until %s, since %s', lifeguard.report_time(max(p.paused_until)), lifeguard.report_time(max(p.paused_since))),
+		format('%s would act now, and only %s.%s', lifeguard.report_count(count(*), 'policy', 'policies'), CASE WHEN count(*) = 1 THEN 'rehearses' ELSE 'rehearse' END,
+			coalesce(' The reason given: ' || lifeguard.report_line(substr(nullif(min(p.why_not), 'paused'), 9), 200) || '.', '')),
+		'SELECT lifeguard.resume();'
+	FROM lifeguard.read_policies() p
+	WHERE p.why_not = 'paused' OR p.why_not LIKE 'paused: %'
+	HAVING count(*) > 0;
 	RETURN QUERY
 	SELECT 'warning', 'breaker', format('policy %s is paused by its breaker until %s', lifeguard.report_line(p.name, 64), lifeguard.report_time(p.paused_until)),
 		'Its last actions brought no relief: those it ended came back at once, or others blocked just as well.'::text,
@@ -491,7 +531,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION lifeguard.find_policies() IS
-'Findings: policies that cannot act, were paused by their breaker, or left harm alone in the last hour: for a protection, a limit, or want of rights.';
+'Findings: policies that are paused or not enforced, that cannot act, were paused by their breaker, or left harm alone in the last hour: for a protection, a limit, or want of rights.';
 
 -- How pg_lifeguard itself is.
 CREATE FUNCTION lifeguard.find_own_troubles()

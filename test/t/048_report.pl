@@ -226,6 +226,11 @@ is(join('|', map { "$_->{Policy} $_->{Outcome} $_->{Times} $_->{'Waiters freed'}
 like($text, qr/^- Next step: It only rehearsed then, with 12 sessions kept waiting; .* arm it by alter_policy\(\) with action terminate\.\n\n  ```sql\n  SELECT \* FROM lifeguard\.replay_policy\('watch', [^;]*;$/m,
 	'a rehearsal is to be looked at, then armed');
 
+# By hand it would be armed with what suits what it is for.
+$session->query("BEGIN; UPDATE lifeguard.ledger_entries SET target = 'queued ddl' WHERE policy = 'watch'");
+like(section($session->query("SELECT lifeguard.report($night)"), 'Actions'), qr/arm it by alter_policy\(\) with action cancel\.$/m, 'a statement that waits is cancelled');
+$session->query('ROLLBACK');
+
 # What it advises can be done.
 my @calls = $report =~ /^  ```sql\n  (.*)\n  ```$/mg;
 cmp_ok(scalar @calls, '>=', 8, 'calls');
@@ -234,6 +239,35 @@ foreach my $call (grep { !/pg_stat_statements/ } @calls)
 	my $error = $session->error_of("BEGIN; $call ROLLBACK");
 	is($error ? $error->{message} : undef, undef, "works: $call");
 	$session->query('ROLLBACK') if $error;
+}
+
+# Once that is done it is not advised again, but how to go on, to whoever asks.
+my @advised = map { [ $_, /create_policy\('([^']*)'/ ] } grep { /create_policy\(/ } @calls;
+is(join(' ', sort map { $_->[1] } @advised), 'close_idle_web idle_web queued_ddl', 'policies are advised');
+foreach my $advised (@advised)
+{
+	my ($call, $policy) = @$advised;
+	my $action = $policy eq 'queued_ddl' ? 'cancel' : 'terminate';
+	my $clerk = LgSession->new($node, user => 'clerk', %in_utc);
+	my %seen;
+
+	foreach my $way ([ $call, 'only rehearses' ], [ "SELECT lifeguard.alter_policy('$policy', action => '$action')", "armed with action $action" ], [ "SELECT lifeguard.disable_policy('$policy')", 'disabled' ])
+	{
+		my ($does, $standing) = @$way;
+		my $told = qr/olicy $policy is there, $standing[:;]/;
+
+		$session->query($does);
+		my $again = $session->query("SELECT lifeguard.report($night)");
+		unlike($again, qr/create_policy\('$policy'/, "$policy is $standing: not advised again");
+		like($again, $told, 'which is said');
+		like($again, qr/$told .*alter_policy\(\) with action $action/, 'and what arms it') if $standing eq 'only rehearses';
+		my ($next) = $again =~ /$told.*\n\n  ```sql\n  (.*)\n/;
+		ok($next, 'there is a next step') and is($session->error_of($next), undef, "works: $next");
+		# whoever may not read policies sees those that are published
+		ok($clerk->poll("SELECT lifeguard.report($night) ~ 'olicy $policy is there, $standing'", 't'), 'the others are told, too') if $policy ne 'idle_web';
+	}
+	$session->query("SELECT lifeguard.drop_policy('$policy')");
+	$clerk->close;
 }
 
 # --- the page
@@ -316,6 +350,12 @@ $session->query(<<'END');
 INSERT INTO lifeguard.connection_entries VALUES
 	('2026-01-01', 9001, '2026-01-05 10:00+00', 50, 97, 20, 30, 0, 0, 0, 0, 97, 97, 4, 20, 'primary'),
 	('2026-01-05', 1, '2026-01-05 10:00+00', 5, 8, 2, 3, 0, 0, 0, 0, 97, 8, NULL, 30, 'primary');
+INSERT INTO lifeguard.connection_usage_entries
+	SELECT u.boot::timestamptz, u.n, r.oid, '2026-01-05 10:00+00', 'shopdb', 'shop', u.app, u.client::inet, u.held, u.held, u.active, u.active, u.idle, 0, u.samples, u.side
+	FROM (VALUES ('2026-01-01', 9001, 'web', '10.0.0.1', 60, 5, 50, 4, 'primary'), ('2026-01-01', 9002, 'web', '10.0.0.2', 30, 0, 30, 4, 'primary'),
+			('2026-01-01', 9003, 'mail', NULL, 7, 0, 7, 4, 'primary'), ('2026-01-05', 1, 'web', '10.0.0.1', 70, 1, 5, 6, 'primary'),
+			('2026-01-05', 2, 'web', '10.0.0.1', 300, 1, 5, 12, 'standby')) u (boot, n, app, client, held, active, idle, samples, side)
+		JOIN pg_roles r ON r.rolname = 'shop';
 INSERT INTO lifeguard.load_entries VALUES
 	('2026-01-01', 9001, '2026-01-05 10:00+00', 'CPU', NULL, 20, 20, 'primary'),
 	('2026-01-05', 1, '2026-01-05 10:00+00', 'CPU', NULL, 2, 30, 'primary'),
@@ -327,6 +367,8 @@ $text = $session->query("SELECT lifeguard.report($restart)");
 like($text, qr/^Recorded: 1 minute from/m, 'started anew: one minute');
 like($text, qr/^At most 97 of 97 usable slots were taken \(100 %\), in the minute of 2026-01-05 10:00:00; on average 23\.0\.$/m, 'started anew: as full as it was before');
 like($text, qr/^4 connections were refused\.$/m, 'started anew: who was refused before');
+is(join('|', map { join ' ', @{$_}{qw(Application Most Held Active Idle)} } table(section($text, 'Connections'))), 'web 90 78.0 2.6 35.0|mail 7 2.8 0.0 2.8',
+	'started anew: who held them, before or after');
 like($text, qr/^On average 9\.20 sessions were active, over 1 minute\.$/m, 'started anew: load');
 like(section($text, 'Load'), qr/ 9\.2 \| 2026-01-05 10:00:00 \|$/m, 'started anew: a minute of which nothing was seen is not the worst');
 like($session->query("SELECT lifeguard.report_html($restart)"), qr/At most 9\.2 sessions were active on average/, 'started anew: the chart of it');
@@ -456,6 +498,7 @@ $standby->start;
 my $there = LgSession->new($standby, %in_utc);
 $report = $there->query("SELECT lifeguard.report($night)");
 like($report, qr/, a standby, seen from database postgres;/, 'standby: it says so');
+like(section($report, 'What was recorded'), qr/^Of its primary too are incidents, contention, idle transactions and actions; connections and load are this standby's own\.$/m, 'standby: and what it tells of');
 like(section($report, 'Incidents'), qr/^2 incidents: 6 min 41 s lost/m, 'standby: incidents of its primary');
 like(section($report, 'Connections'), qr/^No minute was recorded\.$/m, 'standby: connections are its own');
 is(page_error($there->query("SELECT lifeguard.report_html($night)")), '', 'standby: the page');
@@ -482,8 +525,19 @@ END
 $session->query('SET enable_seqscan = off; SET enable_bitmapscan = off');
 like($session->query("EXPLAIN SELECT FROM lifeguard.idle_transaction_history WHERE idle_start >= '2026-02-01 10:00+00' AND idle_start < '2026-02-01 10:01+00'"),
 	qr/Index Scan using idle_transaction_entries_idle_start/, 'a minute of it is found by the index');
-$session->query('RESET enable_seqscan; RESET enable_bitmapscan');
 my $eye = LgSession->new($node, user => 'clerk', %in_utc);
+$eye->query('SET enable_seqscan = off; SET enable_bitmapscan = off');
+my $plan = $eye->query("EXPLAIN (ANALYZE, COSTS off) SELECT FROM lifeguard.idle_transaction_history WHERE idle_start >= '2026-02-01 10:00+00' AND idle_start < '2026-02-01 10:01+00'");
+unlike($plan, qr/Seq Scan/, 'by whoever may see little, too');
+like($plan, qr/Index Scan using idle_transaction_entries_idle_start on \S+ \S+ \(actual/, 'the same index');
+is($eye->query("SELECT count(*) || ' ' || count(idle_start) || ' ' || count(DISTINCT query) FROM lifeguard.idle_transaction_history WHERE usename = 'shop' AND application_name = 'app 1'"),
+	$episodes * 0.002 . ' 0 1', 'who sees them all, and nothing of them');
+$eye->query('RESET enable_seqscan; RESET enable_bitmapscan');
+# so do they for the last hour of contention
+my $scans = "SELECT idx_scan > 0, seq_scan FROM pg_stat_xact_all_tables WHERE relid = 'lifeguard.contention_entries'::regclass";
+$session->query("BEGIN; SELECT count(*) FROM lifeguard.contention('2026-01-11 02:50+00', '2026-01-11 02:51+00')");
+is($session->query($scans), 't|0', 'a minute of contention, too');
+$session->query('COMMIT; RESET enable_seqscan; RESET enable_bitmapscan');
 foreach my $reader ($session, $eye)
 {
 	$reader->query("SET statement_timeout = '10 s'");

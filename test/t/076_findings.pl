@@ -188,6 +188,21 @@ $session->query($remedy);
 is(found($session, 'timeout'), '', 'it mends it');
 $session->query("ALTER ROLE web SET idle_in_transaction_session_timeout = 0");
 isnt(found($session, 'timeout'), '', 'zero is none');
+
+# whoever has a timeout of his own does not take it for the server's, nor the server's for none
+$session->query("CREATE ROLE chief LOGIN SUPERUSER; CREATE ROLE guest LOGIN; ALTER ROLE chief SET idle_in_transaction_session_timeout = '1h'");
+$session->query("ALTER ROLE guest SET idle_in_transaction_session_timeout = '1h'");
+my ($chief, $guest) = map { LgSession->new($node, user => $_) } qw(chief guest);
+$session->query('GRANT pg_read_all_stats TO guest');
+isnt(found($chief, 'timeout'), '', 'his own is not the server\'s');
+is(found($guest, 'timeout'), '', 'whoever cannot know is not told');
+lg_configure($session, idle_in_transaction_session_timeout => '10min');
+ok($session->poll('SHOW idle_in_transaction_session_timeout', '10min'), 'the server has one');
+is(found($chief, 'timeout'), '', 'nor is the server\'s hidden by it');
+$chief->query('SET idle_in_transaction_session_timeout = 0');
+is(found($chief, 'timeout'), '', 'nor by what the session has set');
+lg_configure($session, idle_in_transaction_session_timeout => '0');
+$_->close foreach ($chief, $guest);
 lg_configure($session, idle_in_transaction_session_timeout => '10min');
 ok(goes($session, 'timeout'), 'one for all mends it, too');
 
@@ -244,6 +259,9 @@ $remedy = column($session, 'stampede', 'remedy');
 $session->query($remedy =~ s/; --.*//r);
 is($session->query("SELECT count(*) FROM lifeguard.policy WHERE min_same_query >= 3 AND victim_order = 'all but oldest' AND action = 'log'"), 1, 'the remedy is a policy that only logs');
 is(found($session, 'query ids'), '', 'which has what it needs');
+like(column($session, 'stampede', 'why'), qr/ Policy stampede_\d+ is there, only rehearses: /, 'now that it is there');
+is($session->error_of(column($session, 'stampede', 'remedy')), undef, 'another remedy');
+unlike(column($session, 'stampede', 'remedy'), qr/create_policy/, 'is not to create it again');
 lg_configure($session, compute_query_id => 'off');
 ok(comes($session, 'query ids'), 'without query ids it can never act');
 is(column($session, 'query ids', 'remedy'), 'ALTER SYSTEM SET compute_query_id = on; SELECT pg_reload_conf();', 'the remedy');
@@ -275,6 +293,8 @@ is(found($session, 'connections'), "critical|$usable of $usable usable connectio
 $remedy = column($session, 'connections', 'remedy');
 $session->query($remedy =~ s/; --.*//r);
 is($session->query('SELECT target, connections_above, applications FROM lifeguard.policy'), q(idle|0.9|{"poo\\\\%l'"}), 'the remedy is a policy for those');
+like(column($session, 'connections', 'why'), qr/ Policy close_idle_poo_l is there, only rehearses: .* with action terminate\.$/, 'now it is there');
+unlike(column($session, 'connections', 'remedy'), qr/create_policy/, 'and not to be created again');
 lg_drop($session);
 like(LgSession->new($node, user => 'clerk', parameters => { application_name => 'late' }, refused_ok => 1)->{refused}{message}, qr/^remaining connection slots are reserved/, 'the next is refused');
 ok(comes($session, 'refusals'), 'a refusal');
@@ -324,6 +344,43 @@ $not_mine->query('BEGIN');
 ok(comes($session, 'not permitted'), 'a policy that may not');
 is(found($session, 'not permitted'), 'warning|policy foreign left 1 session as it was: not permitted', 'which');
 dismiss($session, $not_mine);
+lg_drop($session);
+
+# --- policies that are held
+is(found($session, 'paused') . found($session, 'enforce off'), '', 'nothing holds policies');
+ok(lg_define($session, idle => { action => 'log' }), 'a policy that only logs');
+sub hold
+{
+	my $before = $session->query("SELECT to_char(clock_timestamp(), 'YYYY-MM-DD HH24:MI:SS')");
+	my $until = $session->query("SELECT to_char(lifeguard.pause('1 h', 'the night''s load'), 'YYYY-MM-DD HH24:MI:SS')");
+	return ($before, $until);
+}
+my ($before) = hold();
+is(found($session, 'paused'), '', 'which would not act anyway');
+$session->query("SELECT lifeguard.alter_policy('idle', action => 'terminate')");
+ok(comes($session, 'paused'), 'one that would act is held');
+my ($again, $until) = hold();
+my $held = found($session, 'paused');
+like($held, qr/^warning\|policies are paused until $until, since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d$/, 'until when');
+cmp_ok(substr($held, -19), 'ge', $before, 'since when');
+cmp_ok(substr($held, -19), 'le', $again, 'which is when the first of two pauses began');
+is(column($session, 'paused', 'why'), '1 policy would act now, and only rehearses. The reason given: the night\'s load.', 'which that concerns, and why');
+my $other = LgSession->new($node, user => 'clerk');
+is(column($other, 'paused', 'why'), '1 policy would act now, and only rehearses.', 'the reason is not for everybody');
+$other->close;
+$session->query("SELECT lifeguard.disable_policy('idle')");
+ok(goes($session, 'paused'), 'a disabled one is not held by it');
+$session->query("SELECT lifeguard.enable_policy('idle')");
+ok(comes($session, 'paused'), 'an enabled one is');
+lg_configure($session, 'pg_lifeguard.enforce' => 'off');
+ok(comes($session, 'enforce off'), 'enforce');
+is(found($session, 'enforce off'), 'warning|pg_lifeguard.enforce is off: nobody is signalled', 'what that means');
+is(column($session, 'enforce off', 'why'), '1 policy would act now, and only rehearses; nor does a call by hand end anybody. So it stays until it is set on.', 'for how long');
+$session->query($_) foreach split /; /, column($session, 'enforce off', 'remedy') =~ s/;$//r;
+ok(goes($session, 'enforce off'), 'the remedy mends it');
+is(column($session, 'paused', 'remedy'), 'SELECT lifeguard.resume();', 'what ends the pause');
+$session->query(column($session, 'paused', 'remedy'));
+is(found($session, 'paused'), '', 'and it is gone');
 lg_drop($session);
 
 # a breaker: whoever is ended, no fewer wait
@@ -421,6 +478,19 @@ my $there = LgSession->new($standby);
 ok(lg_passes($there, 2), 'passes on a standby');
 is($there->query("SELECT * FROM lifeguard.findings WHERE finding NOT IN ('timeout')"), '', 'its primary\'s findings are not its own');
 is(LgSession->new($standby, user => 'clerk')->error_of('SELECT f::text FROM lifeguard.findings f'), undef, 'a role without rights may look');
+
+# of waits it tells of its own, and of no others beside them
+my ($first, @others) = map { LgSession->new($standby, user => 'web', parameters => { application_name => 'readers' }) } 1 .. 8;
+is($session->query("SELECT count(*) > 0 FROM lifeguard.findings WHERE what LIKE 'locks on public.till cost %'"), 't', 'waits of its primary');
+$first->query('SELECT pg_advisory_lock(5)');
+$_->send('SELECT pg_advisory_lock_shared(5)') foreach @others;
+ok($there->poll("SELECT sum(seconds_seen) >= 15 FROM lifeguard.contention_minutes WHERE recorded_on = 'standby'", 't'), 'waits on a standby');
+is($there->query("SELECT count(*) > 0 FROM lifeguard.contention(now() - interval '1 h') WHERE relation_name = 'public.till'"), 't', 'contention has those of its primary');
+is($there->query("SELECT string_agg(DISTINCT locktype, ',') FROM lifeguard.contention(now() - interval '1 h', recorded_on => 'standby')"), 'advisory', 'or only its own');
+is($there->query("SELECT what FROM lifeguard.findings WHERE finding IN ('hot row', 'contention', 'timeout')"), '', 'findings are about its own');
+$first->query('SELECT pg_advisory_unlock(5)');
+$_->answer foreach @others;
+$_->close foreach ($first, @others);
 $there->close;
 $standby->stop;
 
