@@ -169,8 +169,7 @@ COMMENT ON COLUMN lifeguard.contention_minutes.recorded_on IS 'primary or standb
 
 -- A statement is known by its query id, else by its text.  What cannot be told
 -- apart, because it may not be seen, is one row.
-CREATE FUNCTION lifeguard.contention(
-	since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL, recorded_on text DEFAULT NULL)
+CREATE FUNCTION lifeguard.contention_on(recorded_on text, since timestamptz, until timestamptz)
 RETURNS TABLE (datname name, relation_name text, locktype text, mode text, held_mode text,
 	root_application_name text, root_usename name, root_query_id bigint, root_query text,
 	waiter_application_name text, waiter_usename name, waiter_query_id bigint, waiter_query text,
@@ -191,10 +190,10 @@ WITH minutes AS MATERIALIZED (
 			CASE WHEN m.waiter_query_id IS NULL THEN m.waiter_query END), 0) AS key
 	FROM lifeguard.contention_minutes m
 	-- the barrier lets comparisons through to the index, but no COALESCE
-	WHERE m.minute >= (SELECT COALESCE(date_trunc('minute', contention.since),
+	WHERE m.minute >= (SELECT COALESCE(date_trunc('minute', contention_on.since),
 			(SELECT s.reset_at FROM lifeguard.read_status() s), '-infinity'))
-		AND m.minute < (SELECT COALESCE(contention.until, 'infinity'))
-		AND (contention.recorded_on IS NULL OR m.recorded_on = contention.recorded_on)
+		AND m.minute < (SELECT COALESCE(contention_on.until, 'infinity'))
+		AND (contention_on.recorded_on IS NULL OR m.recorded_on = contention_on.recorded_on)
 ), sums AS (
 	SELECT m.key, min(m.datname::text)::name AS datname, max(m.relation) AS relation,
 		min(m.relation_name) AS relation_name, min(m.locktype) AS locktype, min(m.mode) AS mode,
@@ -246,12 +245,22 @@ FROM sums s
 	CROSS JOIN LATERAL lifeguard.read_row_widths(c.oid, COALESCE(t.top_rows[1:3], '{}')) w
 ORDER BY s.seconds_seen + s.seconds_estimated DESC
 $$;
-COMMENT ON FUNCTION lifeguard.contention(timestamptz, timestamptz, text) IS
-'What the view contention shows, of the minutes between two moments, those included in which they lie; without since from the last lifeguard.reset() on. With recorded_on only what was recorded on a primary, or on a standby; a standby has both, for it has the tables of its primary.';
-GRANT EXECUTE ON FUNCTION lifeguard.contention(timestamptz, timestamptz, text) TO PUBLIC;
+COMMENT ON FUNCTION lifeguard.contention_on(text, timestamptz, timestamptz) IS
+'What contention() shows, where recorded_on is given only of what was recorded on a primary, or on a standby: a standby has both, for it has the tables of its primary. For findings.';
 
 CREATE VIEW lifeguard.contention AS
-SELECT c.* FROM lifeguard.contention() c;
+SELECT c.* FROM lifeguard.contention_on(NULL, NULL, NULL) c;
+
+CREATE FUNCTION lifeguard.contention(since timestamptz DEFAULT NULL, until timestamptz DEFAULT NULL)
+RETURNS SETOF lifeguard.contention
+LANGUAGE sql VOLATILE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
+SELECT c.* FROM lifeguard.contention_on(NULL, contention.since, contention.until) c
+$$;
+COMMENT ON FUNCTION lifeguard.contention(timestamptz, timestamptz) IS
+'What the view contention shows, of the minutes between two moments, those included in which they lie; without since from the last lifeguard.reset() on.';
+GRANT EXECUTE ON FUNCTION lifeguard.contention_on(text, timestamptz, timestamptz),
+	lifeguard.contention(timestamptz, timestamptz) TO PUBLIC;
+
 COMMENT ON VIEW lifeguard.contention IS
 'Whom waiting for locks cost how much since the last lifeguard.reset(), most first: every waited second is charged once, to the root blocker and to the waiter. On a standby this has the waits of its primary, too. Statements that you may not see are NULL, and so one row.';
 COMMENT ON COLUMN lifeguard.contention.datname IS 'Database of the lock; NULL for a relation that all share';

@@ -341,7 +341,7 @@ BEGIN
 		WITH costs AS MATERIALIZED (
 			SELECT t.*, sum(t.seconds_lost) OVER kind AS all_seconds, sum(t.waits) OVER kind AS all_waits,
 				max(t.max) OVER kind AS kind_max, row_number() OVER (kind ORDER BY t.seconds_lost DESC) AS place
-			FROM lifeguard.contention(since, NULL, here) t
+			FROM lifeguard.contention_on(here, since, NULL) t
 			WINDOW kind AS (PARTITION BY t.datname, t.relation_name,
 				CASE WHEN t.locktype IN ('transactionid', 'tuple') THEN 'row' ELSE t.locktype END)
 		)
@@ -379,7 +379,7 @@ BEGIN
 	-- somebody asks for a whole table, without a limit, and others queue up behind
 	RETURN QUERY
 	WITH costs AS MATERIALIZED (
-		SELECT t.* FROM lifeguard.contention(since, NULL, here) t WHERE t.locktype = 'relation' AND t.datname IS NOT NULL
+		SELECT t.* FROM lifeguard.contention_on(here, since, NULL) t WHERE t.locktype = 'relation' AND t.datname IS NOT NULL
 	), asking AS (
 		SELECT a.datname, a.relation_name, a.waiter_usename, max(a.max) AS longest, sum(a.waits) AS waits,
 			(SELECT coalesce(sum(q.seconds_lost), 0) FROM costs q
