@@ -42,19 +42,41 @@ compare_candidates(const void *left, const void *right)
 	return policy->victim_order == LG_ORDER_YOUNGEST ? -later : later;
 }
 
-/* Leave alone the last of each kind: those who would have come last. */
+/* The kind of a candidate, among those that were counted; NULL if there was none. */
+static LgKind *
+kind_of(HTAB *kinds, const LgCandidate *candidate)
+{
+	LgKindKey key = lg_kinds_key(candidate->session, candidate->facts.application_name,
+								 candidate->facts.client_addr);
+
+	return lg_kinds_find(kinds, &key);
+}
+
+/*
+ * Leave alone the last of each kind: those who would have come last.  Whom another
+ * policy ends in this pass cannot be one of them.
+ */
 static void
-spare_kept(LgCandidate *hits, int n)
+spare_kept(const LgRescue *rescue, LgCandidate *hits, int n)
 {
 	HTAB *kinds = lg_kinds_count(STATE_IDLE, false); /* young ones, too */
 
+	for (int i = 0; i < rescue->n_candidates; i++)
+	{
+		LgKind *kind =
+			rescue->candidates[i].planned ? kind_of(kinds, &rescue->candidates[i]) : NULL;
+
+		if (kind != NULL)
+			kind->count--;
+	}
 	for (int i = 0; i < n; i++)
 	{
 		LgCandidate *hit = &hits[i];
-		LgKindKey key =
-			lg_kinds_key(hit->session, hit->facts.application_name, hit->facts.client_addr);
-		LgKind *kind = lg_kinds_find(kinds, &key);
+		LgKind *kind;
 
+		if (rescue->planned_slots[hit->session->slot])
+			continue;
+		kind = kind_of(kinds, hit);
 		if (kind == NULL || kind->count <= hit->local->policy->keep)
 			hit->why = LG_WHY_KEPT;
 		else
@@ -150,10 +172,11 @@ count_room(const LgRescue *rescue, const LgLocalPolicy *local, bool rehearsal)
 
 /* It is this one's turn: what policies that come later in this pass have to know. */
 static void
-plan(LgRescue *rescue, const LgCandidate *hit)
+plan(LgRescue *rescue, LgCandidate *hit)
 {
 	const LgPolicy *policy = hit->local->policy;
 
+	hit->planned = hit->prepared == NULL;
 	rescue->planned_slots[hit->session->slot] = true;
 	if (!lg_choose_is_uncounted(policy))
 		rescue->planned++;
@@ -173,7 +196,7 @@ choose_among(LgRescue *rescue, LgCandidate *hits, int n)
 	int room = count_room(rescue, local, rehearsal);
 
 	if (local->policy->keep > 0)
-		spare_kept(hits, n);
+		spare_kept(rescue, hits, n);
 	if (local->policy->victim_order == LG_ORDER_ALL_BUT_OLDEST)
 		spare_oldest(hits, n);
 	for (int i = 0; i < n; i++)

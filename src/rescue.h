@@ -28,6 +28,7 @@ typedef struct LgCandidate
 	LgWhy why;
 	bool repeat;	/* hit before in this episode, and dealt with */
 	bool rehearsal; /* nothing is to be done for real */
+	bool planned;	/* it is its turn in this pass, and not for a rehearsal */
 	bool dooms;		/* it is to be rolled back as soon as the pass is over */
 } LgCandidate;
 

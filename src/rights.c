@@ -11,7 +11,7 @@
  * a role, a membership or a database has changed.  Then it is resolved anew as
  * soon as the catalogs' locks can be had at once; until then the last
  * resolved rights serve.  What was never resolved is not known, and who is not
- * known is spared.
+ * known is spared; so is everybody after a change of what is protected.
  *
  * Locking: AccessShareLock on pg_authid, pg_auth_members, pg_database and those of
  * their indexes that are used, never waited for, from the first name that has to
@@ -326,10 +326,12 @@ lg_rights_open(const LgLocalPolicies *policies)
 	/* rights of a set that is gone would be those of other policies */
 	if (resolved.policies != NULL)
 		resolved.policies = resolved.generation == policies->generation ? policies : NULL;
-	if ((stale || resolved.policies == NULL ||
-		 strcmp(resolved.protected_roles, lg_protected_roles) != 0 ||
-		 strcmp(resolved.protected_applications, lg_protected_applications) != 0) &&
-		have_catalogs())
+	/* nor do they say who has been protected since: until that is looked up nobody is known */
+	if (resolved.policies != NULL &&
+		(strcmp(resolved.protected_roles, lg_protected_roles) != 0 ||
+		 strcmp(resolved.protected_applications, lg_protected_applications) != 0))
+		resolved.policies = NULL;
+	if ((stale || resolved.policies == NULL) && have_catalogs())
 		begin_anew(policies);
 }
 

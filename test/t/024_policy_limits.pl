@@ -313,6 +313,19 @@ is($boss->query("SELECT count(*), count(*) FILTER (WHERE outcome ~ '^terminated'
 $_->close foreach @one, @two, @young;
 waits_for_slots(1);
 
+# ------------------ two policies in one pass: neither ends whom the other one keeps
+{
+	my @pool = map { client('pool') } 1 .. 3;
+	lg_drop($boss);
+	lg_define($boss, map { $_ => { target => 'idle', applications => ['pool'], keep => 1, victim_order => $_ } } qw(longest youngest));
+	lg_grown_old($boss);
+	lg_run_pass($boss);
+	waits_for_slots(2);
+	is(scalar(grep { gone($_) } @pool), 2, 'one is left');
+	$_->close foreach @pool;
+	waits_for_slots(1);
+}
+
 # ------------------------------------------ the limit over all, and its exceptions
 lg_drop($boss);
 lg_configure($boss, 'pg_lifeguard.max_actions_per_minute' => 2);

@@ -458,6 +458,28 @@ ok(locker_sees($unknown, 'spared: its role or database could not be looked up'),
 is($unknown->query('SELECT 1'), '1', 'and lives');
 $locker->query('COMMIT');
 is_ended($unknown, 'sweep');
+
+# but not against what has been protected meanwhile
+foreach my $protected (q(protected_roles = 'clerk'), q(protected_applications = 'lgtest'))
+{
+	$clerk = LgSession->new($node, user => 'clerk');
+	is_ended(idler('clerk'), 'sweep');
+	$locker->query('SELECT count(*) FROM lifeguard.ledger; SELECT count(*) FROM lifeguard.status');
+	$locker->query('BEGIN; LOCK TABLE pg_authid');
+	my $mark = $locker->query('SELECT extract(milliseconds FROM fast_interval)::int FROM lifeguard.status') + 1;
+	$node->append_conf('postgresql.auto.conf', "pg_lifeguard.$protected\npg_lifeguard.fast_interval = ${mark}ms");
+	$node->reload;
+	ok($locker->poll("SELECT fast_interval = '$mark ms' FROM lifeguard.status"), "$protected: the collector has heard of it");
+	$clerk->query('BEGIN; SELECT 1');
+	ok(locker_sees($clerk, 'spared: %'), "$protected: nobody is hit before it has been looked up");
+	is($clerk->query('SELECT 1'), '1', "$protected: it lives");
+	$locker->query('COMMIT');
+	lg_passes($locker, 3);
+	is($clerk->query('SELECT 1'), '1', "$protected: afterwards, too");
+	$node->append_conf('postgresql.auto.conf', ($protected =~ /(\w+)/ ? "pg_lifeguard.$1 = ''" : ''));
+	$node->reload;
+	is_ended($clerk, 'sweep');
+}
 $locker->close;
 
 # --- the policy table locked: the last published set stays in force
