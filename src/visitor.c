@@ -45,6 +45,7 @@
 #include "relations.h"
 #include "settings.h"
 #include "shared.h"
+#include "test_point.h"
 #include "visitor.h"
 #include "visits.h"
 
@@ -562,6 +563,7 @@ roll_back(void)
 
 		CHECK_FOR_INTERRUPTS();
 		pgstat_report_activity(STATE_RUNNING, "rolling back a prepared transaction");
+		LG_TEST_POINT("before rolling back");
 		doomed->rolled_back = may_go_on(outcome) &&
 							  lg_prepared_roll_back(&doomed->prepared, outcome, sizeof(outcome));
 		lg_ledger_finish(doomed->entry, outcome, GetCurrentTimestamp(),

@@ -28,6 +28,7 @@ my $build = PostgreSQL::Test::Utils::tempdir;
 my $node = lg_server('moved', conf => <<'END');
 max_connections = 12
 superuser_reserved_connections = 0
+max_prepared_transactions = 2
 log_line_prefix = '%m [%p] '
 log_statement = all
 jit = off
@@ -275,6 +276,25 @@ foreach my $point ('before proof', 'between proof and signal')
 	$boss->query('SELECT lifeguard.resume()');
 	drop('p');
 	$_->close foreach ($victim, $braker);
+}
+
+# --- nor is anything rolled back by settings that are old by then
+{
+	my $clerk = LgSession->new($node, user => 'clerk');
+	$clerk->query($_) foreach ('BEGIN', 'INSERT INTO till VALUES (4)', "PREPARE TRANSACTION 'left'");
+	hold('before rolling back');
+	policy('p', target => 'prepared transaction', applications => undef, gids => ['%']);
+	ok(is_held('before rolling back'), 'reload: a visitor is about to act');
+	lg_put_in_force($boss, 'pg_lifeguard.protected_roles' => 'clerk') or die;
+	LgSession->new($node)->close;    # the postmaster has told everybody by now
+	let_go('before rolling back');
+	ok($boss->poll("SELECT outcome LIKE 'spared: %' FROM lifeguard.ledger WHERE gid = 'left'"), 'reload: spared');
+	like($boss->query("SELECT outcome FROM lifeguard.ledger WHERE gid = 'left'"), qr/^spared: (?:settings were reloaded|protected role)$/, 'reload: why');
+	drop('p');
+	$clerk->query("ROLLBACK PREPARED 'left'");
+	$boss->query('ALTER SYSTEM RESET pg_lifeguard.protected_roles');
+	lg_put_in_force($boss) or die;
+	$clerk->close;
 }
 
 # --- it goes, and another session takes its slot: the only one there is

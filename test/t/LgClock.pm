@@ -7,6 +7,7 @@ use strict;
 use warnings;
 
 use PostgreSQL::Test::Utils;
+use Time::HiRes qw(time);
 
 use LgTest;
 
@@ -30,6 +31,21 @@ sub set
 	append_to_file("$self->{file}.new", "$offset\n");
 	rename "$self->{file}.new", $self->{file} or die "rename: $!\n";
 	return;
+}
+
+# Have that moment, in seconds of the epoch, give or take two, whatever holds us up:
+# the clock goes on meanwhile.  False if that cannot be had.
+sub bring
+{
+	my ($self, $session, $moment) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	while (time < $deadline)
+	{
+		$self->set(sprintf '%+.3f', $moment - time);
+		return 1 if $session->query("SELECT abs(extract(epoch FROM clock_timestamp()) - $moment) < 2") eq 't';
+	}
+	return 0;
 }
 
 # Start a server that goes by it, as all that the server starts.
