@@ -64,6 +64,7 @@ typedef struct Order
 	bool rehearse;
 	MemoryContext context; /* of the verdicts */
 	bool found;
+	bool visits; /* the policy is about prepared transactions */
 	int n;
 	Verdict *verdicts;
 	int n_prepared;
@@ -123,6 +124,7 @@ make_pass(LgTime now, void *arg)
 	MemoryContext pass;
 
 	order->found = only != NULL;
+	order->visits = only != NULL && only->policy->target == LG_TARGET_PREPARED;
 	if (order->act && only != NULL)
 		require_owner(only->policy);
 	if (only == NULL ||
@@ -135,7 +137,7 @@ make_pass(LgTime now, void *arg)
 	for (int i = 0; i < order->n_prepared; i++)
 		lg_rescue_consider_prepared(rescue, &order->prepared[i]);
 	lg_rescue_decide(rescue);
-	if (order->act && only->policy->target != LG_TARGET_PREPARED)
+	if (order->act && !order->visits)
 		lg_carry_out(rescue);
 
 	pass = MemoryContextSwitchTo(order->context);
@@ -340,7 +342,7 @@ run(FunctionCallInfo fcinfo, bool act)
 						errdetail("It is not among the policies that have been published."),
 						errhint("lifeguard.policy_status shows those that are; a new one is "
 								"published within a second of COMMIT.")));
-	if (act && order.n_prepared > 0)
+	if (act && order.visits && order.n_prepared > 0) /* it may have been altered since */
 		send_visitors(&order);
 	else if (act)
 		watch(&order);
