@@ -28,6 +28,7 @@
 #include "settings.h"
 #include "shared.h"
 #include "stat_file.h"
+#include "visits.h"
 
 PG_FUNCTION_INFO_V1(pg_lifeguard_pause);
 PG_FUNCTION_INFO_V1(pg_lifeguard_resume);
@@ -72,7 +73,7 @@ lg_brakes_restore(void)
 
 /*
  * lifeguard.pause(duration, reason): policies only rehearse for that long.
- * Returns until when, as soon as a pass that is being made is over.  A second pause
+ * Returns until when, as soon as a pass or rollback that is being made is over.  A second pause
  * replaces the first.  Raises errors for a
  * duration or reason that is none, while not preloaded, and when the file cannot
  * be written; then nothing is paused.
@@ -123,6 +124,7 @@ pg_lifeguard_pause(PG_FUNCTION_ARGS)
 	/* what a pass has decided before it may still be carried out: not after we return */
 	lg_shared_begin_pass();
 	lg_shared_end_pass();
+	lg_visits_await_rollback();
 	PG_RETURN_TIMESTAMPTZ(record.until);
 }
 

@@ -27,6 +27,7 @@
 #include "settings.h"
 #include "shared.h"
 
+#define LONGEST_PASS (5 * USECS_PER_SEC) /* until what it has decided is not acted on any more */
 #define MAX_NOTED 10 /* new entries of a policy, in a minute, about sessions on which nobody acts */
 
 /* The strongest of the modes in a mask, as pg_locks names it. */
@@ -349,6 +350,18 @@ doom(LgRescue *rescue, LgCandidate *candidate)
 }
 
 /*
+ * Is what the pass has decided out of date?  It may have been held up since: by a slow
+ * server log, by whoever has stopped the process.  Then the next pass decides anew.
+ */
+static bool
+is_out_of_date(const LgRescue *rescue)
+{
+	return lg_policies_generation() != rescue->policies->generation || !lg_state_enforced() ||
+		   lg_state_paused(GetCurrentTimestamp()) ||
+		   lg_clock_read(CLOCK_MONOTONIC) - rescue->now.mono > LONGEST_PASS;
+}
+
+/*
  * Act for real.  Says "already acted on" if another policy, or somebody by hand,
  * was first.  Only when something was tried is it the policy's last word on this
  * episode.
@@ -362,6 +375,13 @@ act(LgRescue *rescue, LgCandidate *candidate)
 	LgReason reason;
 	uint64 number;
 
+	if (is_out_of_date(rescue))
+	{
+		entry = palloc(sizeof(LgLedgerEntry));
+		(void) record(entry, rescue, candidate, "", "spared: stopped");
+		pfree(entry);
+		return;
+	}
 	if (candidate->prepared != NULL)
 	{
 		doom(rescue, candidate);

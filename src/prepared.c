@@ -27,6 +27,7 @@
 
 #include "clock.h"
 #include "prepared.h"
+#include "test_point.h"
 
 static const char *const read_all = "SELECT p.transaction, p.gid, p.prepared, p.ownerid, p.dbid "
 									"FROM pg_catalog.pg_prepared_xact() AS p";
@@ -134,6 +135,7 @@ try_roll_back(const LgPrepared *prepared, volatile bool *done)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	proven = is_there(prepared);
 	PopActiveSnapshot();
+	LG_TEST_POINT("before rollback");
 	if (proven && look_at(prepared->slot).xid == prepared->xid)
 	{
 		FinishPreparedTransaction(prepared->gid, false);

@@ -65,6 +65,7 @@ typedef struct Order
 	MemoryContext context; /* of the verdicts */
 	bool found;
 	bool outdated; /* it only rehearsed, by settings that are old */
+	bool visits;   /* the policy is about prepared transactions */
 	int n;
 	Verdict *verdicts;
 	int n_prepared;
@@ -127,6 +128,7 @@ make_pass(LgTime now, void *arg)
 	MemoryContext pass;
 
 	order->found = only != NULL;
+	order->visits = only != NULL && only->policy->target == LG_TARGET_PREPARED;
 	if (order->act && only != NULL)
 		require_owner(only->policy);
 	if (only == NULL ||
@@ -140,7 +142,7 @@ make_pass(LgTime now, void *arg)
 	for (int i = 0; i < order->n_prepared; i++)
 		lg_rescue_consider_prepared(rescue, &order->prepared[i]);
 	lg_rescue_decide(rescue);
-	if (order->act && only->policy->target != LG_TARGET_PREPARED)
+	if (order->act && !order->visits)
 		lg_carry_out(rescue);
 
 	pass = MemoryContextSwitchTo(order->context);
@@ -362,7 +364,7 @@ run(FunctionCallInfo fcinfo, bool act)
 		order.rehearse = true; /* the visitor has new settings, but must not belie us */
 		lg_rescue_say_outdated();
 	}
-	if (act && order.n_prepared > 0)
+	if (act && order.visits && order.n_prepared > 0) /* it may have been altered since */
 		send_visitors(&order);
 	else if (act)
 		watch(&order);

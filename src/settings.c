@@ -13,6 +13,7 @@
 
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/varlena.h"
 
@@ -58,12 +59,39 @@ check_list(char **newval, void **extra, GucSource source)
 	return fine;
 }
 
+/* What configuration files say of a setting that is not defined yet; NULL = nothing. */
+static char *
+read_raw(const char *name)
+{
+	const char *value = GetConfigOption(name, true, false);
+
+	return value != NULL ? pstrdup(value) : NULL;
+}
+
+static bool
+is_list_refused(const char *raw, const char *taken)
+{
+	return raw != NULL && strcmp(raw, taken) != 0;
+}
+
 /*
- * Define the settings and reserve their prefix, so that a misspelt one is
- * refused.  Called once, by _PG_init.
+ * A server does not start with a bad value of one of its own settings; of an extension's
+ * it takes the default and warns.  Of these three that would be to act on sessions that
+ * are to be spared, so then nobody is acted on, whatever is reloaded.
  */
-void
-lg_settings_define(void)
+static void
+spare_all(const char *name)
+{
+	SetConfigOption("pg_lifeguard.enforce", "off", PGC_POSTMASTER, PGC_S_OVERRIDE);
+	ereport(WARNING,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("pg_lifeguard signals no session until the server is restarted"),
+			 errdetail("The value of \"%s\" is invalid, so whom to spare is not known.", name),
+			 errhint("Correct it and restart the server.")));
+}
+
+static void
+define_settings(void)
 {
 	DefineCustomIntVariable(
 		"pg_lifeguard.sample_interval", "Sets the time between passes while nobody waits.",
@@ -166,8 +194,30 @@ lg_settings_define(void)
 								&lg_track_statements, 0, 0, LG_TRAIL_MOST, PGC_POSTMASTER, 0, NULL,
 								NULL, NULL);
 	}
+}
 
+/*
+ * Define the settings and reserve their prefix, so that a misspelt one is
+ * refused.  Called once, by _PG_init.
+ */
+void
+lg_settings_define(void)
+{
+	char *enforce = read_raw("pg_lifeguard.enforce");
+	char *roles = read_raw("pg_lifeguard.protected_roles");
+	char *applications = read_raw("pg_lifeguard.protected_applications");
+	bool enforced;
+
+	define_settings();
 	MarkGUCPrefixReserved("pg_lifeguard");
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	if (enforce != NULL && !parse_bool(enforce, &enforced))
+		spare_all("pg_lifeguard.enforce");
+	if (is_list_refused(roles, lg_protected_roles))
+		spare_all("pg_lifeguard.protected_roles");
+	if (is_list_refused(applications, lg_protected_applications))
+		spare_all("pg_lifeguard.protected_applications");
 }
 
 /*

@@ -352,7 +352,9 @@ typedef struct Visit
 	int64 began;
 	MemoryContext context;
 	uint64 in_force;	/* what it judges under; 0: it has not come to judge */
+	uint64 generation;	/* of the policies by which it has decided */
 	const char *policy; /* only that one, NULL = all that are in force */
+	uint64 order;		/* whose; 0 = nobody's */
 	bool rehearse;
 	int waiting; /* sessions, before it has done anything */
 	int n;
@@ -389,7 +391,10 @@ leave(int code, Datum arg)
 	}
 	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
 	if (lg_shared->visits->pid == MyProcPid)
+	{
 		lg_shared->visits->pid = 0;
+		lg_shared->visits->rolls_back = false;
+	}
 	lg_shared->visits->done += code == 0;
 	LWLockRelease(lg_shared->lock);
 }
@@ -497,6 +502,7 @@ decide(LgTime now, void *arg)
 	rescue = lg_rescue_begin(now, policies, lg_lock_graph_collect(), only, only != NULL);
 	if (rescue == NULL)
 		return;
+	visit.generation = policies->generation;
 	rescue->rehearse = visit.rehearse;
 	rescue->server.ages_count_from = lg_collector_ages_count_from(now);
 	for (int target = 0; target < LG_TARGETS; target++)
@@ -537,7 +543,11 @@ time_is_left(void)
 		   LG_LONGEST_STAY * LG_USECS_PER_MSEC * 2 / 3;
 }
 
-/* Is there still time, and do the brakes still allow it?  If not, outcome says so. */
+/*
+ * Is there still time, do the brakes and the policies still allow it, and does
+ * whoever has ordered it still wait?  If not, outcome says so; if so,
+ * lg_visits_end_rollback() has to follow.
+ */
 static bool
 may_go_on(char *outcome)
 {
@@ -549,7 +559,8 @@ may_go_on(char *outcome)
 	}
 	strlcpy(outcome, time_is_left() ? "spared: stopped" : "spared: there was no time left",
 			LG_OUTCOME_SIZE);
-	return time_is_left() && lg_state_enforced() && !lg_state_paused(GetCurrentTimestamp());
+	return time_is_left() && lg_state_enforced() && lg_policies_generation() == visit.generation &&
+		   (visit.order == 0 || lg_visits_order_is_open(visit.order)) && lg_visits_begin_rollback();
 }
 
 /* Roll back what has been decided on, each after one more proof. */
@@ -563,9 +574,10 @@ roll_back(void)
 
 		CHECK_FOR_INTERRUPTS();
 		pgstat_report_activity(STATE_RUNNING, "rolling back a prepared transaction");
-		LG_TEST_POINT("before rolling back");
+		LG_TEST_POINT("between decision and rollback");
 		doomed->rolled_back = may_go_on(outcome) &&
 							  lg_prepared_roll_back(&doomed->prepared, outcome, sizeof(outcome));
+		lg_visits_end_rollback();
 		lg_ledger_finish(doomed->entry, outcome, GetCurrentTimestamp(),
 						 doomed->rolled_back ? doomed->blocked_total : 0);
 		doomed->entry = 0;
@@ -675,7 +687,9 @@ lg_visitor_main(Datum arg)
 		visit.in_force = visits->in_force;
 		if (is_ordered(&visits->order))
 		{
+			visit.order = visits->order.number;
 			judge_prepared(visits->order.policy, visits->order.rehearse);
+			visit.order = 0;
 			lg_visits_end_order(visits->order.number, MyDatabaseId);
 		}
 		if (has_prepared(visits))

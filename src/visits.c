@@ -16,13 +16,17 @@
 #include "access/twophase.h"
 #include "access/xlog.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
 #include "collector.h"
 #include "settings.h"
 #include "shared.h"
+#include "state.h"
 #include "visits.h"
 
 #define MAX_TRIES 3 /* to name what a database has to name */
@@ -92,6 +96,58 @@ lg_visits_copy(LgVisits *copy)
 	LWLockAcquire(lg_shared->lock, LW_SHARED);
 	memcpy(copy, lg_shared->visits, size);
 	LWLockRelease(lg_shared->lock);
+}
+
+/*
+ * For the visitor: say that it rolls somebody back.  Returns false, and says nothing,
+ * while everything is paused.  lg_visits_end_rollback() must follow, on the way out,
+ * too.
+ */
+bool
+lg_visits_begin_rollback(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool may;
+
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	may = !lg_state_paused(now);
+	lg_shared->visits->rolls_back = may;
+	LWLockRelease(lg_shared->lock);
+	return may;
+}
+
+/*
+ * It does so no more.
+ */
+void
+lg_visits_end_rollback(void)
+{
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	lg_shared->visits->rolls_back = false;
+	LWLockRelease(lg_shared->lock);
+}
+
+/*
+ * Wait, interruptibly, while the visitor rolls somebody back.  That takes as long as
+ * ROLLBACK PREPARED does, and the visitor is ended when that is more than 3 s.
+ */
+void
+lg_visits_await_rollback(void)
+{
+	for (;;)
+	{
+		bool busy;
+
+		LWLockAcquire(lg_shared->lock, LW_SHARED);
+		busy = lg_shared->visits->rolls_back;
+		LWLockRelease(lg_shared->lock);
+		if (!busy)
+			return;
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 static void

@@ -50,6 +50,7 @@ typedef struct LgVisits
 {
 	pid_t pid;		 /* of the visitor; 0 while none runs */
 	uint64 done;	 /* visits that came to their end */
+	bool rolls_back; /* the visitor does so, and no pause was in force when it began */
 	uint64 in_force; /* stands for the policies that could hit anybody now; 0 = none */
 	int64 shortest;	 /* min_duration among them */
 	LgTime noted_at; /* by the newest pass; zeros: by none, or not by the one before it */
@@ -63,8 +64,13 @@ extern void lg_visits_note(const LgPreparedSight *sights, uint64 in_force, int64
 						   LgTime now);
 extern void lg_visits_forget(void);
 extern void lg_visits_copy(LgVisits *copy);
-extern void lg_visits_judged(const LgPrepared *prepared, uint64 under, int64 at, int64 next_due);
-extern void lg_visits_judged_others(Oid databaseid, uint64 under, int64 at, int64 next_due);
+extern bool lg_visits_begin_rollback(void);
+extern void lg_visits_end_rollback(void);
+extern void lg_visits_await_rollback(void);
+extern void lg_visits_judged(const LgPrepared *prepared, uint64 under, TimestampTz at,
+							 TimestampTz next_due);
+extern void lg_visits_judged_others(Oid databaseid, uint64 under, TimestampTz at,
+									TimestampTz next_due);
 extern void lg_visits_want_names(Oid databaseid);
 extern uint32 lg_visits_names_asked(Oid databaseid);
 extern void lg_visits_end_names(Oid databaseid, uint32 asked, bool all_named);

@@ -496,10 +496,35 @@ while (time - $since < ($ENV{LG_LONG} ? 12 : 3))
 is($locker->query("SELECT in_force FROM lifeguard.policy_status WHERE name = 'sweep'"), 't', 'in force all the while');
 $locker->query('COMMIT');
 $locker->close;
+
+# --- a value that cannot be taken when the server starts, which takes its default then:
+# whom to spare is not known, so nobody is acted on
+foreach my $bad (q(protected_roles = 'clerk, "x'), q(protected_applications = 'lgtest, "x'), 'enforce = offf')
+{
+	my ($name) = $bad =~ /(\w+)/;
+	my $offset = -s $node->logfile;
+	$boss->close;
+	$node->append_conf('postgresql.auto.conf', "pg_lifeguard.$bad");
+	$node->restart;
+	$boss = LgSession->new($node);
+	$node->wait_for_log(qr/WARNING: .*signals no session until the server is restarted\n.*DETAIL:  The value of "pg_lifeguard\.$name" is invalid/, $offset);
+	ok($boss->poll("SELECT why_not LIKE 'pg_lifeguard.enforce is off%' FROM lifeguard.policy_status WHERE name = 'sweep'"), "$bad: policies only rehearse");
+	$clerk = idler('clerk');
+	ok(comes_out($clerk, 'sweep', 'rehearsed'), "$bad: nobody is hit");
+	is($clerk->query('SELECT 1'), '1', "$bad: it lives");
+	$clerk->close;
+	$node->append_conf('postgresql.auto.conf', $name eq 'enforce' ? 'pg_lifeguard.enforce = on' : "pg_lifeguard.$name = ''");
+	ok(lg_put_in_force($boss, 'pg_lifeguard.fast_interval' => '40ms'), "$bad: corrected, and reloaded");
+	is($boss->query('SHOW pg_lifeguard.enforce'), 'off', "$bad: not before a restart");
+}
+$boss->close;
+$node->restart;
+$boss = LgSession->new($node);
+is_ended(idler('clerk'), 'sweep');
 drop('sweep');
 
 $boss->close;
 $node->stop;
-is(lg_log_complaints($node, allow => qr/WARNING:  (?:canceling wait|there is no|aborting backup)/), '', 'nothing bad in the log');
+is(lg_log_complaints($node, allow => qr/WARNING:  (?:canceling wait|there is no|aborting backup|invalid value for parameter "pg_lifeguard|pg_lifeguard signals no session)/), '', 'nothing bad in the log');
 
 done_testing();

@@ -27,8 +27,8 @@ my $build = PostgreSQL::Test::Utils::tempdir;
 
 my $node = lg_server('moved', conf => <<'END');
 max_connections = 12
+max_prepared_transactions = 4
 superuser_reserved_connections = 0
-max_prepared_transactions = 2
 log_line_prefix = '%m [%p] '
 log_statement = all
 jit = off
@@ -282,12 +282,12 @@ foreach my $point ('before proof', 'between proof and signal')
 {
 	my $clerk = LgSession->new($node, user => 'clerk');
 	$clerk->query($_) foreach ('BEGIN', 'INSERT INTO till VALUES (4)', "PREPARE TRANSACTION 'left'");
-	hold('before rolling back');
+	hold('between decision and rollback');
 	policy('p', target => 'prepared transaction', applications => undef, gids => ['%']);
-	ok(is_held('before rolling back'), 'reload: a visitor is about to act');
+	ok(is_held('between decision and rollback'), 'reload: a visitor is about to act');
 	lg_put_in_force($boss, 'pg_lifeguard.protected_roles' => 'clerk') or die;
 	LgSession->new($node)->close;    # the postmaster has told everybody by now
-	let_go('before rolling back');
+	let_go('between decision and rollback');
 	ok($boss->poll("SELECT outcome LIKE 'spared: %' FROM lifeguard.ledger WHERE gid = 'left'"), 'reload: spared');
 	like($boss->query("SELECT outcome FROM lifeguard.ledger WHERE gid = 'left'"), qr/^spared: (?:settings were reloaded|protected role)$/, 'reload: why');
 	drop('p');
@@ -295,6 +295,117 @@ foreach my $point ('before proof', 'between proof and signal')
 	$boss->query('ALTER SYSTEM RESET pg_lifeguard.protected_roles');
 	lg_put_in_force($boss) or die;
 	$clerk->close;
+}
+
+# --- a pass that is held up between two victims: for the second it asks again
+my %stop = (
+	'dropped' => sub { drop('p') },
+	'paused' => sub {
+		my ($braker) = @_;
+		$braker->send("SELECT lifeguard.pause('1 hour', 'x')");
+		$boss->poll('SELECT count(*) = 1 FROM lifeguard.policy_status WHERE paused_until > clock_timestamp()') or die;
+	},
+	'too long' => sub { usleep(5_500_000) });
+foreach my $name (sort keys %stop)
+{
+	policy('p', enabled => 'false');
+	my ($hand, $braker) = map { LgSession->new($node) } 1 .. 2;
+	my @victims = map { LgSession->new($node, user => 'clerk') } 1 .. 2;
+	$_->query('BEGIN; SELECT 1') foreach @victims;
+	$boss->query('SELECT pg_sleep(0.25)');
+	hold('before proof');
+	$hand->send("SELECT lifeguard.run_policy('p', false)");
+	ok(is_held('before proof'), "$name: a pass is held at the first victim");
+	$stop{$name}->($braker);
+	let_go('before proof');
+	$_->answer or die foreach ($hand, $name eq 'paused' ? $braker : ());
+	ok(comes_out($victims[0]->pid, 'terminated in %'), "$name: that one is ended");
+	ok(comes_out($victims[1]->pid, 'spared: stopped'), "$name: the second is spared");
+	is($victims[1]->query('SELECT 1'), '1', "$name: and lives");
+	$boss->query('SELECT lifeguard.resume()');
+	drop('p') if $name ne 'dropped';
+	$_->close foreach ($hand, $braker, @victims);
+}
+
+# --- the same for prepared transactions; no pause() returns while one is rolled back
+foreach my $name ('dropped', 'paused')
+{
+	my $point = 'before rollback';
+	my $porter = LgSession->new($node, user => 'porter');
+	my $braker = LgSession->new($node);
+	$porter->query($_) foreach map { ('BEGIN; SELECT pg_current_xact_id()', "PREPARE TRANSACTION '$name-$_'") } 1 .. 2;
+	hold($point);
+	policy('p', target => 'prepared transaction', applications => undef, gids => "{$name-%}", roles => '{porter}');
+	ok(is_held($point), "$name, prepared: the visitor is held at the first");
+	if ($name eq 'dropped')
+	{
+		drop('p');
+	}
+	else
+	{
+		$braker->send("SELECT lifeguard.pause('1 hour', 'x')");
+		$boss->poll(q{SELECT count(*) = 1 FROM lifeguard.policy_status WHERE why_not LIKE 'paused%'}) or die;
+		is($braker->answer(0.3), undef, "$name, prepared: pause() waits for it");
+	}
+	let_go($point);
+	if ($name eq 'paused')
+	{
+		ok($braker->answer, "$name, prepared: and returns");
+		is($boss->query("SELECT count(*) FROM pg_prepared_xacts WHERE gid = '$name-1'"), '0', "$name, prepared: when it is gone");
+	}
+	ok($boss->poll("SELECT count(*) = 1 FROM lifeguard.ledger WHERE gid = '$name-2' AND outcome IN ('spared: stopped', 'rehearsed')"), "$name, prepared: the second is spared");
+	is($boss->query("SELECT count(*) FROM pg_prepared_xacts WHERE gid = '$name-2'"), '1', "$name, prepared: and still there");
+	drop('p') if $name ne 'dropped';
+	$boss->query('SELECT lifeguard.resume()');
+	$boss->error_of("ROLLBACK PREPARED '$name-2'");
+	$_->close foreach ($porter, $braker);
+}
+
+# --- nor is the next one when whoever has called run_policy() has left
+{
+	my $point = 'before rollback';
+	my $porter = LgSession->new($node, user => 'porter');
+	my $hand = LgSession->new($node);
+	$porter->query($_) foreach map { ('BEGIN; SELECT pg_current_xact_id()', "PREPARE TRANSACTION 'left-$_'") } 1 .. 2;
+	policy('p', target => 'prepared transaction', applications => undef, gids => '{left-%}', roles => '{porter}', enabled => 'false');
+	$boss->query('SELECT pg_sleep(0.25)');
+	hold($point);
+	$hand->send("SELECT lifeguard.run_policy('p', false)");
+	ok(is_held($point), 'left: the visitor is held at the first');
+	$boss->query("SELECT pg_cancel_backend(${\$hand->pid})");
+	is($hand->answer->{error}{sqlstate}, '57014', 'left: run_policy() is cancelled');
+	let_go($point);
+	ok($boss->poll(q{SELECT count(*) = 1 FROM lifeguard.ledger WHERE gid = 'left-2' AND outcome = 'spared: stopped'}), 'left: the second is spared');
+	is($boss->query(q{SELECT count(*) FROM pg_prepared_xacts WHERE gid = 'left-2'}), '1', 'left: and still there');
+	$boss->error_of("ROLLBACK PREPARED 'left-2'");
+	drop('p');
+	$_->close foreach ($porter, $hand);
+}
+
+# --- a policy that is about somebody else when run_policy() comes to its pass
+{
+	my $porter = LgSession->new($node, user => 'porter');
+	my ($hand, $late) = map { LgSession->new($node) } 1 .. 2;
+	my $victim = LgSession->new($node, user => 'clerk');
+	$porter->query($_) foreach ('BEGIN; SELECT pg_current_xact_id()', "PREPARE TRANSACTION 'turned'");
+	$victim->query('BEGIN; SELECT 1');
+	policy('p', enabled => 'false');
+	policy('turned', target => 'prepared transaction', applications => undef, gids => '{turned}', roles => undef, enabled => 'false');
+	$boss->query('SELECT pg_sleep(0.25)');
+	hold('before proof');
+	$hand->send("SELECT lifeguard.run_policy('p', false)");
+	ok(is_held('before proof'), 'turned: a pass is held');
+	$late->send("SELECT lifeguard.run_policy('turned', true)");
+	ok($boss->poll("SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = ${\$late->pid}"), 'turned: another waits for it');
+	$boss->query(q{SELECT lifeguard.alter_policy('turned', target => 'idle', reset => '{gids}')});
+	usleep(2_000_000);    # until that is published
+	let_go('before proof');
+	my $answer = $late->answer;
+	ok($answer && !$answer->{error}, 'turned: run_policy() goes on with what the policy means now');
+	is($boss->query("SELECT count(*) FROM pg_prepared_xacts WHERE gid = 'turned'"), '1', 'turned: whom it meant is still there');
+	$boss->query("ROLLBACK PREPARED 'turned'");
+	drop($_) foreach qw(p turned);
+	$_->close foreach ($porter, $hand, $late, $victim);
 }
 
 # --- it goes, and another session takes its slot: the only one there is
