@@ -444,10 +444,11 @@ DECLARE
 	-- when a session fell idle is hidden from some, and such pauses are not told
 	seen text := CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') THEN '' ELSE ' that you may see' END;
 BEGIN
-	-- Texts are fetched for the worst alone: worst_of is what finds them again.
+	-- Texts are fetched for the worst alone: worst_of is what finds them again.  stays is
+	-- written down, so it has none.
 	FOR g IN
 		WITH stays AS (
-			SELECT h.*, s.seconds, coalesce(h.blocked_seconds, 0) AS blocked,
+			SELECT h.usename, h.datname, h.application_name, h.pid, h.idle_start, h.duration, h.max_blocked, h.horizon_age, h.locks_held, s.seconds, coalesce(h.blocked_seconds, 0) AS blocked,
 				h.blocked_seconds::double precision / nullif(s.seconds, 0)::double precision AS weight,
 				width_bucket(s.seconds::double precision, '{1,2,5,10,30,60,300,1800}') AS bucket
 			FROM lifeguard.idle_transaction_history h, LATERAL (SELECT extract(epoch FROM h.duration) AS seconds) s

@@ -36,7 +36,7 @@ while ($readme =~ /^### (.*)\n((?:(?!#).*\n)*)/mg)
 }
 my @relations = column(<<'END');
 SELECT relname FROM pg_class WHERE relnamespace = 'lifeguard'::regnamespace AND relkind IN ('r', 'v')
-	AND relname !~ '_entries$' AND relname NOT IN ('contention_minutes', 'report_waits') ORDER BY 1
+	AND relname !~ '_entries$' AND relname NOT IN ('report_usage', 'report_waits') ORDER BY 1
 END
 cmp_ok(scalar @relations, '>', 25, 'views and the table');
 foreach my $relation (@relations)
