@@ -73,10 +73,10 @@ lg_brakes_restore(void)
 
 /*
  * lifeguard.pause(duration, reason): policies only rehearse for that long.
- * Returns until when, as soon as a pass or rollback that is being made is over.  A second pause
- * replaces the first.  Raises errors for a
- * duration or reason that is none, while not preloaded, and when the file cannot
- * be written; then nothing is paused.
+ * Returns until when, as soon as a pass or rollback that is being made is over.  A
+ * second pause replaces the first.  Raises errors for a duration or reason that is
+ * none, while not preloaded, and when the file cannot be written; then nothing is
+ * paused.
  */
 Datum
 pg_lifeguard_pause(PG_FUNCTION_ARGS)

@@ -245,8 +245,8 @@ lg_sessions_init_texts(LgSessionTexts *texts, bool with_query)
 /*
  * Copy the texts of a session that was read before.  They are as new as this
  * call, not as old as the reading.  Returns false, with empty texts, if the
- * process is gone, or stopped in the middle of a report.  The query may end within a character: lg_texts_to_local()
- * mends that.  Takes no lock.
+ * process is gone, or stopped in the middle of a report.  The query may end within a
+ * character: lg_texts_to_local() mends that.  Takes no lock.
  */
 bool
 lg_sessions_read_texts(const LgSession *session, LgSessionTexts *texts)

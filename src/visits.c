@@ -160,7 +160,8 @@ set_judged(LgVisitSlot *slot, uint64 under, int64 at, int64 next_due)
 
 /*
  * The visitor has judged a transaction under the policies that this number stands
- * for, at a moment of the monotonic clock, as next_due is one; next_due 0: unless these change, nothing more is to be done.
+ * for.  Both moments are by the monotonic clock; next_due 0: unless these change, nothing
+ * more is to be done.
  */
 void
 lg_visits_judged(const LgPrepared *prepared, uint64 under, int64 at, int64 next_due)

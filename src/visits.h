@@ -67,10 +67,8 @@ extern void lg_visits_copy(LgVisits *copy);
 extern bool lg_visits_begin_rollback(void);
 extern void lg_visits_end_rollback(void);
 extern void lg_visits_await_rollback(void);
-extern void lg_visits_judged(const LgPrepared *prepared, uint64 under, TimestampTz at,
-							 TimestampTz next_due);
-extern void lg_visits_judged_others(Oid databaseid, uint64 under, TimestampTz at,
-									TimestampTz next_due);
+extern void lg_visits_judged(const LgPrepared *prepared, uint64 under, int64 at, int64 next_due);
+extern void lg_visits_judged_others(Oid databaseid, uint64 under, int64 at, int64 next_due);
 extern void lg_visits_want_names(Oid databaseid);
 extern uint32 lg_visits_names_asked(Oid databaseid);
 extern void lg_visits_end_names(Oid databaseid, uint32 asked, bool all_named);

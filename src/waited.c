@@ -41,7 +41,8 @@ lg_waited_root(const LgLockGraph *graph, const LgLockWaiter *waiter, int slot_be
 
 /*
  * The strongest mode in which the awaited lock is held by the root, or, where that
- * holds another one, by whoever keeps the waiter from it; NoLock = nobody does.  root: in nodes[].  Takes no lock.
+ * holds another one, by whoever keeps the waiter from it; NoLock = nobody does.  root: in
+ * nodes[].  Takes no lock.
  */
 LOCKMODE
 lg_waited_held_mode(const LgLockGraph *graph, const LgLockWaiter *waiter, int root)
