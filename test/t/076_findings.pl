@@ -486,7 +486,7 @@ $first->query('SELECT pg_advisory_lock(5)');
 $_->send('SELECT pg_advisory_lock_shared(5)') foreach @others;
 ok($there->poll("SELECT sum(seconds_seen) >= 15 FROM lifeguard.contention_minutes WHERE recorded_on = 'standby'", 't'), 'waits on a standby');
 is($there->query("SELECT count(*) > 0 FROM lifeguard.contention(now() - interval '1 h') WHERE relation_name = 'public.till'"), 't', 'contention has those of its primary');
-is($there->query("SELECT string_agg(DISTINCT locktype, ',') FROM lifeguard.contention(now() - interval '1 h', recorded_on => 'standby')"), 'advisory', 'or only its own');
+is($there->query("SELECT string_agg(DISTINCT locktype, ',') FROM lifeguard.contention_on('standby', now() - interval '1 h', NULL)"), 'advisory', 'or only its own');
 is($there->query("SELECT what FROM lifeguard.findings WHERE finding IN ('hot row', 'contention', 'timeout')"), '', 'findings are about its own');
 $first->query('SELECT pg_advisory_unlock(5)');
 $_->answer foreach @others;
