@@ -462,7 +462,8 @@ pass_due(void)
 /*
  * Since when does this server finish prepared transactions?  Whoever had to, could
  * not before: there was no server, or it was a standby.  Asked before any visitor is
- * sent.
+ * sent.  Only the collector sets this, and reads it without the lock; a pass may bring
+ * it forward when the clock was set back, under the lock as well.
  */
 static void
 note_service(void)

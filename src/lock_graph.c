@@ -317,7 +317,8 @@ init_reader(Reader *reader)
 /*
  * Find who waits.  Of each is fetched what a walk along its queue reads: that walk
  * goes from one to the next under the partition lock, and would wait for memory
- * there.  Takes no lock.
+ * there.  Takes no lock, so a wait may begin or end at any moment: what is read here
+ * only says where to look again, and fetching from a stale address does no harm.
  */
 static void
 find_awaiting(Reader *reader)
