@@ -308,6 +308,15 @@ is_over($waiter, '', 'across two collectors');
 is(episode($waiter, 'ended_by, root_query'), 'granted|BEGIN; LOCK TABLE queue', 'it is one episode');
 length_is_right($waiter, 'across two collectors');
 
+# ------------------------------------------------------------------------ a long one
+$root->query('BEGIN; LOCK TABLE queue');
+$waiter = waits_for(client('patient'), 'SELECT FROM queue');
+lasts(20);
+$root->query('COMMIT');
+is_over($waiter, '', 'of 20 s');
+length_is_right($waiter, 'of 20 s');
+is(episode($waiter, "duration > '20 s', estimated, root_query, ended_by"), 't|00:00:00|BEGIN; LOCK TABLE queue|granted', 'a wait of 20 s');
+
 # ------------------------------------------------------------------------ by hand, once
 lg_configure($boss, 'pg_lifeguard.sample_interval' => 0);
 $boss->poll("SELECT collector = 'on demand' FROM lifeguard.status") or die;
