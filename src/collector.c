@@ -171,10 +171,19 @@ begin_beat(LgTime now)
 }
 
 /*
+ * How soon a pass may follow another: never sooner than that, and never so often that
+ * they cost more than a twentieth of a core.
+ */
+static int64
+shortest_gap(int64 ms)
+{
+	return Max(ms * LG_USECS_PER_MSEC, MOST_BUSY * lg_shared->beat.last_cost);
+}
+
+/*
  * When the next pass is due, by the monotonic clock: after the interval in
  * force, or when the next session comes to violate a policy's limit, but never
- * sooner than passes may follow each other, and never so often that they cost more
- * than a twentieth of a core.  The caller holds lg_shared->lock.
+ * sooner than passes may follow each other.  The caller holds lg_shared->lock.
  */
 static int64
 next_due(LgTime now, TimestampTz deadline)
@@ -186,8 +195,7 @@ next_due(LgTime now, TimestampTz deadline)
 	due = now.mono + lg_shared->current_interval * LG_USECS_PER_MSEC;
 	if (deadline != 0)
 		due = Min(due, now.mono + (deadline - now.wall));
-	return Max(due, now.mono + Max(SHORTEST_INTERVAL * LG_USECS_PER_MSEC,
-								   MOST_BUSY * lg_shared->beat.last_cost));
+	return Max(due, now.mono + shortest_gap(SHORTEST_INTERVAL));
 }
 
 /* Publish what a pass found.  One short moment under the lock. */
@@ -451,11 +459,9 @@ pass_due(void)
 		return lg_clock_read(CLOCK_MONOTONIC);
 	if (pg_atomic_read_u32(&lg_shared->pass_wanted) != 0 ||
 		decided_generation != lg_policies_generation())
-		due = sooner(due, lg_shared->beat.last_pass.mono + SHORTEST_INTERVAL * LG_USECS_PER_MSEC);
+		due = sooner(due, lg_shared->beat.last_pass.mono + shortest_gap(SHORTEST_INTERVAL));
 	if (lg_refusals_unseen())
-		due = sooner(due,
-					 lg_shared->beat.last_pass.mono + Max(REFUSALS_INTERVAL * LG_USECS_PER_MSEC,
-														  MOST_BUSY * lg_shared->beat.last_cost));
+		due = sooner(due, lg_shared->beat.last_pass.mono + shortest_gap(REFUSALS_INTERVAL));
 	return due;
 }
 

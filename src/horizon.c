@@ -19,6 +19,7 @@
 #include "utils/hsearch.h"
 
 #include "horizon.h"
+#include "prepared.h"
 
 /* What holds back the horizon: the oldest transaction, by database. */
 typedef struct Horizon
@@ -70,8 +71,7 @@ lg_horizon_read(void)
 		volatile PGPROC *prepared = &ProcGlobal->allProcs[slot];
 		TransactionId xid = prepared->xid;
 
-		/* a slot not in use may keep the xid of its last transaction */
-		if (TransactionIdIsValid(xid) && TransactionIdIsInProgress(xid))
+		if (lg_prepared_is_running(xid))
 			lower_horizon(horizons, prepared->databaseId, xid);
 	}
 	ProcArrayGetReplicationSlotXmin(&slot_xmin, &slot_catalog_xmin);

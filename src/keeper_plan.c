@@ -223,6 +223,7 @@ find_home(const char *name, LgTime now)
 	bool found;
 	char problem[LG_PROBLEM_SIZE];
 
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	found = lg_errand_look_up(DatabaseNameIndexId, Anum_pg_database_datname, F_NAMEEQ,
 							  CStringGetDatum(name), &home, &allows);

@@ -32,6 +32,19 @@
 static const char *const read_all = "SELECT p.transaction, p.gid, p.prepared, p.ownerid, p.dbid "
 									"FROM pg_catalog.pg_prepared_xact() AS p";
 
+/*
+ * Is the transaction still running whose xid is in a slot for prepared ones?  A slot
+ * that is not in use may keep the xid of its last one, for so long that this xid seems
+ * to lie ahead: of those core says that they run.  Takes XidGenLock and ProcArrayLock,
+ * both shared and each for a moment.
+ */
+bool
+lg_prepared_is_running(TransactionId xid)
+{
+	return TransactionIdIsValid(xid) && TransactionIdPrecedes(xid, ReadNextTransactionId()) &&
+		   TransactionIdIsInProgress(xid);
+}
+
 /* Who is in a slot for prepared transactions. */
 static LgPreparedSight
 look_at(int slot)
@@ -39,8 +52,7 @@ look_at(int slot)
 	volatile PGPROC *proc = &ProcGlobal->allProcs[slot];
 	LgPreparedSight sight = {proc->xid, proc->databaseId};
 
-	/* one not in use may keep the xid of its last transaction */
-	if (!TransactionIdIsValid(sight.xid) || !TransactionIdIsInProgress(sight.xid))
+	if (!lg_prepared_is_running(sight.xid))
 		sight.xid = InvalidTransactionId;
 	return sight;
 }

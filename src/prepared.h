@@ -27,6 +27,7 @@ typedef struct LgPreparedSight
 	Oid databaseid;
 } LgPreparedSight;
 
+extern bool lg_prepared_is_running(TransactionId xid);
 extern void lg_prepared_see(LgPreparedSight *sights);
 extern LgPrepared *lg_prepared_read(Oid databaseid, int *n);
 extern bool lg_prepared_roll_back(const LgPrepared *prepared, char *outcome, Size size);

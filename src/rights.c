@@ -318,7 +318,10 @@ lg_rights_open(const LgLocalPolicies *policies)
 	opened_xact = !IsTransactionState();
 	catalogs = NOT_TRIED;
 	if (opened_xact)
-		StartTransactionCommand(); /* and hears of invalidations */
+	{
+		SetCurrentStatementStartTimestamp(); /* it shows in pg_stat_activity as old as that */
+		StartTransactionCommand();			 /* and hears of invalidations */
+	}
 	else
 		AcceptInvalidationMessages();
 	MemoryContextSwitchTo(caller);

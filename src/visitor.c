@@ -284,6 +284,7 @@ send_visitor(const LgVisits *visits, Oid databaseid, LgTime now)
 	bool allows;
 	bool read;
 
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	read = lg_errand_look_up(DatabaseOidIndexId, Anum_pg_database_oid, F_OIDEQ,
 							 ObjectIdGetDatum(databaseid), &found, &allows);
