@@ -157,6 +157,29 @@ is(lg_status($session, 'collector_starts, sample_interval, late_passes'), '1|00:
 	'shared memory began anew');
 is($session->query('SELECT high_water FROM lifeguard.connections'), '1', 'the high-water mark too');
 
+# --- its transactions are as young as its passes: a monitor may ask for the oldest
+lg_configure($session, 'pg_lifeguard.sample_interval' => '10ms');
+$session->query("SELECT lifeguard.create_policy('watch', 'idle in transaction', min_duration => '1 h', action => 'log')");
+ok(lg_passes($session, 100), 'passes with a policy');
+$session->query(<<'END');
+CREATE FUNCTION transactions_of_collector(OUT seen int, OUT too_old int) LANGUAGE plpgsql AS $$
+DECLARE
+	collector int := (SELECT collector_pid FROM lifeguard.status);
+	was bool;
+BEGIN
+	seen := 0; too_old := 0;
+	FOR i IN 1 .. 20000 LOOP
+		PERFORM pg_stat_clear_snapshot();
+		SELECT xact_start < backend_start + interval '200 ms' INTO was FROM pg_stat_get_activity(collector);
+		seen := seen + (was IS NOT NULL)::int;
+		too_old := too_old + COALESCE(was, false)::int;
+	END LOOP;
+END $$
+END
+my ($seen, $too_old) = split /\|/, $session->query('SELECT * FROM transactions_of_collector()');
+note "$seen transactions of the collector seen";
+is($too_old, '0', 'none is as old as the collector');
+
 # --- a session that is stopped in the middle of a report stops nobody else
 SKIP:
 {

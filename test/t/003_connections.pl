@@ -43,6 +43,7 @@ $session->query('SELECT lifeguard.reset()');
 ok($session->poll('SELECT high_water = 1 FROM lifeguard.connections'), 'a new high-water mark after reset()');
 is(lg_status($session, 'reset_at BETWEEN last_pass - interval \'1 h\' AND clock_timestamp()'), 't',
 	'which status dates');
+lg_passes($session, 1); # one that began before
 my $before = $session->query('SELECT clock_timestamp()');
 my @crowd = map { LgSession->new($node, user => 'clerk') } 1 .. 10;
 my $seen = 'SELECT high_water, (SELECT used FROM lifeguard.status) FROM lifeguard.connections';

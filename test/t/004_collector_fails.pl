@@ -80,6 +80,7 @@ DO $$
 BEGIN
 	LOOP
 		BEGIN
+			PERFORM pg_advisory_lock(pg_backend_pid());
 			LOOP PERFORM lifeguard.run_pass(); END LOOP;
 		EXCEPTION WHEN query_canceled THEN EXIT;
 		END;
@@ -95,7 +96,9 @@ for (1 .. $rounds)
 	my $other = LgSession->new($node);
 
 	$other->send($way == 2 ? $caught : $endless);
-	$session->poll("SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = ${\$other->pid} AND query LIKE 'DO %'")
+	$session->poll($way == 2 # an error before its inner block would not be caught
+		? "SELECT count(*) = 1 FROM pg_locks WHERE pid = ${\$other->pid} AND locktype = 'advisory'"
+		: "SELECT count(*) = 1 FROM pg_stat_activity WHERE pid = ${\$other->pid} AND query LIKE 'DO %'")
 	  && lg_passes($session, 5)
 	  or last;
 	$session->query(
@@ -145,9 +148,14 @@ sub stop_within_pass
 		lg_passes($session, 5);
 		kill STOP => $stopped->pid;
 
-		# It may sit between two passes, or on a lock of the server's own.
+		# It may sit between two passes, or on a lock for which no reader can wait:
+		# of the server's own, or that of the records.
 		my $answer = $impatient->send('SELECT lifeguard.run_pass()')->answer(10);
-		return ($stopped, $answer->{error}) if $answer && $answer->{error};
+		if ($answer && (my $error = $answer->{error}))
+		{
+			$answer = $impatient->send('SELECT count(*) FROM lifeguard.read_ledger()')->answer(10);
+			return ($stopped, $error) if $answer;
+		}
 		end_stopped($stopped);
 		$impatient->answer unless $answer;
 	}

@@ -135,12 +135,13 @@ END
 	ok($clock->take_collector($session), 'a collector under faketime');
 	$clock->set('-18000');
 	$session->query('SELECT lifeguard.run_pass()');
-	my $counted = lg_status($session, 'clock_jumps');
+	my ($counted, $passes) = split /\|/, lg_status($session, 'clock_jumps, passes');
 	$session->query(q{SELECT lifeguard.create_policy('left', 'prepared transaction', '4 h', gids => '{%}', action => 'terminate')});
 	ok($session->poll(q{SELECT in_force FROM lifeguard.policy_status}), 'a policy');
 	my $clerk = LgSession->new($faked, user => 'clerk');
 	$clerk->query($_) foreach ('BEGIN', 'SELECT pg_current_xact_id()', q{PREPARE TRANSACTION 'young'});
 	$session->query('SELECT lifeguard.run_pass()');
+	ok($session->poll("SELECT passes >= $passes + 2 FROM lifeguard.status"), 'the collector has made the one that a new policy asks for');
 	my $visits = sub { return scalar(() = slurp_file($faked->logfile) =~ /worker "pg_lifeguard visitor" \(PID \d+\) exited/g); };
 	my $so_far = $visits->();
 	$clock->set('+0'); # what a signal handler starts, as the visitor up to 15, is there already

@@ -128,7 +128,7 @@ my $victim = idler();
 is_rehearsed($victim, 'enforce off');
 $victim->query('COMMIT; BEGIN; SELECT 1');
 ok($boss->poll("SELECT count(*) = 2 FROM lifeguard.ledger WHERE pid = ${\$victim->pid} AND outcome = 'rehearsed'"), 'an entry for each episode');
-like(slurp_file($node->logfile), qr/LOG:  policy "sweep" would terminate session with PID ${\$victim->pid}\n.*DETAIL:  Role "clerk", database "postgres", application "lgtest": idle in transaction for \d+ ms\./,
+like(slurp_file($node->logfile), qr/LOG:  policy "sweep" would terminate session with PID ${\$victim->pid}\n.*DETAIL:  Role "clerk", database "postgres", application "lgtest": idle in transaction for [\d.]+ m?s\./,
 	'the log has the rehearsal');
 is($boss->query("SELECT verdict FROM lifeguard.run_policy('sweep') WHERE pid = ${\$victim->pid}"), 'rehearsed', 'run_policy() rehearses, too');
 my $error = error_is("SELECT lifeguard.terminate_session(${\$victim->pid}, 'now')", '55000 pg_lifeguard may not signal sessions', 'by hand is an error');

@@ -153,7 +153,7 @@ sub verdicts
 	prepare($boss, 'supers');
 	usleep(5_000);
 	like(verdicts("preview_policy('$policy')"), qr/\A
-		a\|terminate\|prepared\ for\ \d+\ ms\n
+		a\|terminate\|prepared\ for\ [\d.]+\ m?s\n
 		keep-1\|spared\|another\ gid\n
 		pg_gid_16384_700\|spared\|another\ gid\n
 		supers\|spared\|superuser\n
@@ -162,7 +162,7 @@ sub verdicts
 	like(verdicts("run_policy('$policy', true)"), qr/\Aa\|rehearsed\|prepared for/, 'a rehearsal says what it would do');
 	ok(still_there('a'), 'and does nothing');
 	like(verdicts("run_policy('$policy')"), qr/\A
-		a\|rolled\ back\ in\ \d+\ ms\|prepared\ for\ \d+\ ms\n
+		a\|rolled\ back\ in\ \d+\ ms\|prepared\ for\ [\d.]+\ m?s\n
 		keep-1\|spared\|another\ gid\n
 		pg_gid_16384_700\|spared\|another\ gid\n
 		supers\|spared\|superuser\n

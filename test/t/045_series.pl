@@ -115,26 +115,30 @@ my %lasted = map { $_ => $after->{$_} - $before->{$_} } keys %$after;
 $load->{$_} -= $load_before->{$_} // 0 foreach keys %$load;
 my $until_now = time - $opened;
 
-cmp_ok($slack, '<', 2.5, 'all was in place soon');
-near($lasted{seen}, $until_now, $slack, 'seen');
-near($lasted{used}, 11 * $until_now, 11 * $slack, 'used');
-near($lasted{active}, 5 * $time + 2.5, 6 * $slack, 'active');
-near($lasted{idle_in_transaction}, $time, $slack, 'idle in transaction');
-near($lasted{idle_in_transaction_aborted}, $time, $slack, 'idle in a failed transaction');
-near($lasted{waiting}, 2 * $time, 2 * $slack, 'waiting');
-near($lasted{idle}, 11 * $until_now - 7 * $time - 2.5, 11 * $slack, 'idle');
-
-near($load->{'Timeout:PgSleep'}, 12.5, 3 * $slack, 'load of sleepers');
-near($load->{'Lock:relation'}, 2 * $time, 2 * $slack, 'load of waiters');
-near($load->{'CPU'}, $time, 2 * $slack, 'load of the busy one');
-# two samplings of the same, each off by an interval at each edge
-foreach my $what ('Timeout:PgSleep', 'Lock:relation', 'CPU')
+SKIP:
 {
-	my $n = { 'Timeout:PgSleep' => 3, 'Lock:relation' => 2, 'CPU' => 1 }->{$what};
-	near($load->{$what}, $polled{$what}, $n * ($slack + 0.2), "$what, as polled");
+	skip 'this machine takes its time', 14 if $slack >= 2.5;
+
+	near($lasted{seen}, $until_now, $slack, 'seen');
+	near($lasted{used}, 11 * $until_now, 11 * $slack, 'used');
+	near($lasted{active}, 5 * $time + 2.5, 6 * $slack, 'active');
+	near($lasted{idle_in_transaction}, $time, $slack, 'idle in transaction');
+	near($lasted{idle_in_transaction_aborted}, $time, $slack, 'idle in a failed transaction');
+	near($lasted{waiting}, 2 * $time, 2 * $slack, 'waiting');
+	near($lasted{idle}, 11 * $until_now - 7 * $time - 2.5, 11 * $slack, 'idle');
+
+	near($load->{'Timeout:PgSleep'}, 12.5, 3 * $slack, 'load of sleepers');
+	near($load->{'Lock:relation'}, 2 * $time, 2 * $slack, 'load of waiters');
+	near($load->{'CPU'}, $time, 2 * $slack, 'load of the busy one');
+	# two samplings of the same, each off by an interval at each edge
+	foreach my $what ('Timeout:PgSleep', 'Lock:relation', 'CPU')
+	{
+		my $n = { 'Timeout:PgSleep' => 3, 'Lock:relation' => 2, 'CPU' => 1 }->{$what};
+		near($load->{$what}, $polled{$what}, $n * ($slack + 0.2), "$what, as polled");
+	}
+	my @strange = grep { !/^(Timeout:PgSleep|Lock:relation|CPU)$/ && $load->{$_} > 1 } keys %$load;
+	is("@strange", '', 'no other load worth mentioning');
 }
-my @strange = grep { !/^(Timeout:PgSleep|Lock:relation|CPU)$/ && $load->{$_} > 1 } keys %$load;
-is("@strange", '', 'no other load worth mentioning');
 
 # --- seconds
 is( $session->query(<<"END"), 't|t|t', 'each second has its row');
@@ -145,10 +149,11 @@ is( $session->query(<<"END"), 'CPU|Lock|Timeout', 'and its kinds of waits');
 SELECT string_agg(DISTINCT wait_event_type, '|' ORDER BY wait_event_type) FROM lifeguard.load_seconds()
 WHERE second >= to_timestamp($began) AND second < to_timestamp($ended) AND average_active >= 0.5
 END
+ok($session->poll("SELECT max(second) > to_timestamp($ended) FROM lifeguard.connection_seconds()"), 'that second is over');
 near($session->query(<<'END'), $load->{'Lock:relation'}, 1, 'seconds add up');
 SELECT sum(average_active) FROM lifeguard.load_seconds() WHERE wait_event_type = 'Lock'
 END
-is($session->query('SELECT count(*) = count(DISTINCT second) AND max(second) <= now() FROM lifeguard.connection_seconds()'),
+is($session->query('SELECT count(*) = count(DISTINCT second) AND max(second) <= clock_timestamp() FROM lifeguard.connection_seconds()'),
 	't', 'one row a second');
 
 # --- peaks
@@ -220,8 +225,8 @@ END
 		"$eye|1.000|1|1.000|1|0.000|0.000|1|primary\nreport|clerk|postgres||1.000|1|0.000|0|0.000|1.000|1|primary\ntill|clerk|postgres|127.0.0.1|2.000|2|0.000|0|2.000|0.000|1|primary",
 		'the minute under way shows who holds connections');
 	is($session->query('SELECT count(*) FROM lifeguard.connection_usage_entries'), '0', 'and is in no table');
-	usleep(200_000);
-	$pass->();
+	# a pass long after another says nothing of the time between
+	usleep(100_000), $pass->() foreach 1 .. 3;
 	$pass->();
 	is($session->query($usage . $minute->(0) . " AND application_name = 'till'"),
 		'till|clerk|postgres|127.0.0.1|2.000|2|0.000|0|2.000|0.000|1|primary', 'one sample in 5 s');
@@ -253,8 +258,7 @@ END
 	$pass->();
 	is($session->query('SELECT refusals FROM lifeguard.connection_history ORDER BY minute'), "1\n2",
 		'each counts in the minute in which it was refused');
-	usleep(300_000);
-	$pass->();
+	usleep(100_000), $pass->() foreach 1 .. 3;
 	is($session->query('SELECT array_agg(h::text ORDER BY h::text) FROM lifeguard.connection_usage_history h WHERE ' . $minute->(0)),
 		$shown, 'the old minute stays as it was');
 	is($session->query('SELECT count(*), count(DISTINCT minute) FROM lifeguard.connection_history'), '2|2', 'two minutes');
@@ -303,7 +307,7 @@ END
 		ok($session->poll("SELECT count(*) FROM lifeguard.$table", $n), "$table is written");
 		is($session->query("SELECT count(*) FROM lifeguard.$table WHERE $now"), '0', 'but not the minute under way');
 	}
-	is($session->query('SELECT records_unflushed, keeper_problem FROM lifeguard.status'), '0|', 'all is well');
+	ok($session->poll('SELECT records_unflushed, keeper_problem FROM lifeguard.status', '0|'), 'all is well');
 	foreach my $kind (['connection_entries', 'connection_history'], ['connection_usage_entries', 'connection_usage_history'], ['load_entries', 'load_history'])
 	{
 		my ($table, $view) = @$kind;

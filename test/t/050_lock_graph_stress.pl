@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $seconds = $ENV{LG_LONG} ? 60 : 10;
-my $rounds = $ENV{LG_LONG} ? 100 : 10;
+my $rounds = $ENV{LG_LONG} ? 100 : 20;
 my $actors = 16;
 my $seed = $ENV{LG_SEED} // int(rand(1_000_000));
 note "seed $seed";
@@ -239,7 +239,8 @@ my @actor = map { $node->background_psql('postgres', on_error_stop => 0) } 1 .. 
 $actor[$_]->query_safe("SET application_name = 'actor $_'") foreach 0 .. $actors - 1;
 my $eye = $node->background_psql('postgres');
 
-# Every actor has done all it was told, or waits, and it was so the last time, too.
+# Every actor has done all it was told, or waits, and it was so the last time, too:
+# how that is, or nothing if it does not come.
 sub settle
 {
 	my $before = '';
@@ -250,11 +251,11 @@ sub settle
 				THEN string_agg(concat(a.pid, a.state, l.waitstart), ' ' ORDER BY a.pid) END
 			FROM pg_stat_activity a LEFT JOIN pg_locks l ON l.pid = a.pid AND NOT l.granted
 			WHERE a.application_name LIKE 'actor%'});
-		return 1 if $now ne '' && $now eq $before;
+		return $now if $now ne '' && $now eq $before;
 		$before = $now;
 		select(undef, undef, undef, 0.02);
 	}
-	return 0;
+	return '';
 }
 
 # Send it off; whether and when it comes back is not our affair.
@@ -297,7 +298,12 @@ foreach my $round (1 .. $rounds)
 		count(*) FILTER (WHERE NOT deadlock AND root_pids && (SELECT array_agg(pid) FROM lifeguard.blockers WHERE deadlock)),
 		COALESCE(max(depth), 0) FROM lifeguard.lock_waits');
 	my ($n, $looped, $hind, $depth) = split /\|/, $state;
-	my $contradictions = $eye->query_safe('SELECT contradictions()');
+	my $contradictions;
+	for (my $stands = ''; $stands ne settle();)    # else somebody came in between
+	{
+		$stands = settle();
+		$contradictions = $eye->query_safe('SELECT contradictions()');
+	}
 	if ($contradictions ne '')
 	{
 		$wrong++;

@@ -151,9 +151,10 @@ my $flood;
 
 # --- without a policy they are refused
 my @parked = park(%parked, web => 40);
-$flood = flood(20, statements => 1, tries => 3, stay => 1);
+$flood = flood(20, statements => 1, tries => 10, stay => 1);
 is($flood->{served} . ' ' . $flood->{left}, '5 15', "without a policy: there is room for 5 of 20, whoever is idle");
-is($flood->{refused}, 45, 'and 45 attempts were refused');
+# one that is on its way out still takes a slot from one who comes in
+cmp_ok($flood->{refused}, '>=', 150, 'and each of their attempts was refused');
 is_deeply($flood->{errors}, [], 'nothing else goes wrong');
 $_->close foreach @parked, @{ $flood->{stay} };
 becomes(1);
@@ -169,6 +170,7 @@ $flood = flood(30, stay => 1);
 is_deeply($flood->{errors}, [], 'a burst: every statement of every client succeeds');
 is($flood->{served}, 30, 'and each is served');
 diag sprintf 'a burst of 30 over 26 parked: %d attempts refused, the longest until in %.0f ms', $flood->{refused}, 1000 * $flood->{waited};
+$boss->poll("SELECT count(*) > 0 FROM lifeguard.ledger WHERE policy = 'room'");
 settled();
 my @victims = victims('room');
 cmp_ok(scalar @victims, '>', 0, scalar(@victims) . ' had to go');
@@ -252,7 +254,7 @@ ok(lg_define($boss, 'churn' => { %making_room, applications => ['app'] }), 'a po
 settled();
 my $gone = victims('churn');
 cmp_ok($gone, '>', 0, "$gone had to go");
-cmp_ok(46 - $gone, '>=', 43 - 16, 'no more than needed with all that come and go at a time');
+cmp_ok(46 - $gone, '>=', 43 - 24, 'no more than needed with all that come and go at a time');
 ok(becomes(1 + 46 - $gone), 'then all is counted right');
 ok($boss->query('SELECT lifeguard.run_pass()') eq '', 'a pass');
 is(scalar victims('churn'), $gone, 'and the policy has stopped');

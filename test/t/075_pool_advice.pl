@@ -20,6 +20,7 @@ END
 my $session = LgSession->new($node, parameters => { application_name => 'eye' });
 $session->query('CREATE ROLE clerk LOGIN; CREATE ROLE nobody LOGIN');
 my $number = 0;
+my $now = "timestamptz '" . $session->query('SELECT now()') . "'";    # the same for all
 
 # Minutes of an application as the keeper writes them, the newest an hour ago.
 #   minutes; held, active, pausing: averages; held_max and active_max: the samples' most
@@ -36,8 +37,8 @@ sub record
 
 	$session->query(<<"END");
 INSERT INTO lifeguard.connection_usage_entries
-SELECT date_trunc('hour', now()) - interval '$boot h', $number + i, NULL,
-	date_trunc('minute', now()) - interval '1 h' - i * interval '1 min',
+SELECT date_trunc('hour', $now) - interval '$boot h', $number + i, NULL,
+	date_trunc('minute', $now) - interval '1 h' - i * interval '1 min',
 	$database, $role, $name, $client, $of{held}, $held_max, $of{active}, $of{active_max},
 	$of{held} - $of{active} - $pausing, $pausing, $samples, '$on'
 FROM generate_series(1, $of{minutes}) i

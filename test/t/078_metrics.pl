@@ -81,6 +81,7 @@ $eye->query('CREATE ROLE nobody LOGIN');
 $eye->query('CREATE ROLE clerk LOGIN; GRANT ALL ON till TO clerk');
 $eye->query('CREATE ROLE crowd LOGIN CONNECTION LIMIT 0');
 ok(lg_passes($eye, 3), 'passes');
+ok($eye->poll('SELECT extract(second FROM clock_timestamp()) < 45'), 'the minute does not turn in the scene');
 
 # --- names, types, helps
 my $calm = metrics($eye);
@@ -117,7 +118,7 @@ $_->send('SELECT count(*) FROM till') foreach @waiters;
 	# the clock of a connection starts with its process, which waits for the packet
 	my $socket = $node->raw_connect;
 	my $packet = pack('N', 3 << 16) . "user\0clerk\0database\0postgres\0\0";
-	usleep(400_000);
+	usleep(800_000);
 	syswrite $socket, pack('N', 4 + length $packet) . $packet;
 	my $read = '';
 	sysread $socket, $read, 4096, length $read until $read =~ /Z\0\0\0\x05I/;
