@@ -168,14 +168,16 @@ lg_rows_add_time(LgRows *rows, TimestampTz value)
 		lg_rows_add(rows, TimestampTzGetDatum(value));
 }
 
-/* An interval of so many microseconds, in days and time as subtraction gives it. */
+/*
+ * An interval of so many microseconds, without days: a day is not always 24 hours,
+ * so that a start and its duration would not always add up to the end.
+ */
 void
 lg_rows_add_span(LgRows *rows, int64 usecs)
 {
 	Interval *span = palloc0(sizeof(Interval));
 
-	span->day = (int32) (usecs / USECS_PER_DAY);
-	span->time = usecs % USECS_PER_DAY;
+	span->time = usecs;
 	lg_rows_add(rows, IntervalPGetDatum(span));
 }
 

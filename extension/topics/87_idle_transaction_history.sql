@@ -47,6 +47,8 @@ CREATE TABLE lifeguard.idle_transaction_entries (
 ) WITH (fillfactor = 90, autovacuum_enabled = true, autovacuum_vacuum_threshold = 1000,
 	autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 2);
 CREATE INDEX idle_transaction_entries_idle_start ON lifeguard.idle_transaction_entries (idle_start);
+-- those that may have ended long after they began
+CREATE INDEX idle_transaction_entries_long ON lifeguard.idle_transaction_entries (idle_start) WHERE duration >= interval '1 hour';
 REVOKE ALL ON TABLE lifeguard.idle_transaction_entries FROM PUBLIC;
 COMMENT ON TABLE lifeguard.idle_transaction_entries IS
 'Stays idle in transaction as the keeper has written them, unmasked; the view idle_transaction_history is for reading.';

@@ -84,7 +84,9 @@ COMMENT ON COLUMN lifeguard.incident_entries.recorded_on IS 'primary or standby'
 
 -- Memory is asked once, and the table's rows are masked here, as in the ledger.
 -- Whatever goes on is in memory: a row of the table that says so is of a server
--- that has ended, or of another one, and has lasted as long as is known.
+-- that has ended, or of another one, and has lasted as long as is known.  On a standby
+-- that is its primary, under way if it has just been written: while an incident goes on
+-- its row is written at least once a minute, and it may be well for 30 s.
 CREATE VIEW lifeguard.incidents WITH (security_barrier = true) AS
 WITH memory AS MATERIALIZED (SELECT m.* FROM lifeguard.read_incidents() m)
 SELECT m.since, CASE WHEN NOT m.going_on THEN m.until END AS until, m.worst_at, m.causes,
@@ -94,7 +96,8 @@ SELECT m.since, CASE WHEN NOT m.going_on THEN m.until END AS until, m.worst_at, 
 	m.relation_name, m.ended_by, m.recorded_on
 FROM memory m
 UNION ALL
-SELECT e.since, e.until, e.worst_at, e.causes, e.worst_waiters, e.worst_used, e.usable, e.refusals,
+SELECT e.since, CASE WHEN NOT (e.going_on AND e.recorded_on = 'primary' AND pg_catalog.pg_is_in_recovery()
+		AND e.until > statement_timestamp() - interval '2 min') THEN e.until END, e.worst_at, e.causes, e.worst_waiters, e.worst_used, e.usable, e.refusals,
 	e.sessions_hurt, e.seconds_lost, e.root_pid, CASE WHEN may.see THEN e.root_backend_start END,
 	e.root_usename, e.root_datname, e.root_application_name,
 	CASE WHEN may.see THEN e.root_client_addr END, CASE WHEN may.see THEN e.root_state END,
@@ -110,7 +113,7 @@ WHERE NOT EXISTS (SELECT FROM memory m WHERE m.boot = e.boot AND m.number = e.nu
 COMMENT ON VIEW lifeguard.incidents IS
 'Stretches of trouble, one row each: many sessions waiting for locks, few connection slots left, or connections refused; who it began with, whom it hurt, what ended it.';
 COMMENT ON COLUMN lifeguard.incidents.since IS 'When as many sessions waited, or as many slots were taken, as make an incident, or a connection was refused';
-COMMENT ON COLUMN lifeguard.incidents.until IS 'When it was bad for the last time; NULL while it goes on, until all has been well for 30 s';
+COMMENT ON COLUMN lifeguard.incidents.until IS 'When it was bad for the last time; NULL while it goes on, until all has been well for 30 s; on a standby also for one of its primary, if bad in the last 2 minutes';
 COMMENT ON COLUMN lifeguard.incidents.worst_at IS 'When most sessions waited; if none did, when most slots were taken';
 COMMENT ON COLUMN lifeguard.incidents.causes IS 'What reached its bound: waiters, saturation, refusals';
 COMMENT ON COLUMN lifeguard.incidents.worst_waiters IS 'Most sessions that waited for locks at one time';

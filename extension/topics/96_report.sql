@@ -136,7 +136,8 @@ BEGIN
 			blocked, incident.worst_waiters, lifeguard.report_duration(age));
 		call := lifeguard.report_replay(jsonb_build_object(
 			'target', CASE WHEN idle THEN 'idle in transaction' ELSE 'blocker' END,
-			'min_duration', lifeguard.report_interval(short), 'min_blocked', blocked, 'action', 'terminate'),
+			'min_duration', lifeguard.report_interval(short), 'min_blocked', blocked, 'action', 'terminate')
+			|| CASE WHEN incident.recorded_on = 'standby' THEN '{"runs_on": "standby"}' ELSE '{}' END::jsonb,
 			incident.since, until);
 	ELSIF incident.root_pid = 0 AND 'waiters' = ANY (incident.causes) THEN
 		step := format('A prepared transaction kept %s waiting: look which of them are old, and end the one that nobody will commit.',
@@ -254,6 +255,8 @@ DECLARE
 	on_rows boolean := c.locktype IN ('transactionid', 'tuple');
 	short numeric := lifeguard.report_limit(extract(epoch FROM longest));
 	longest_text text := lifeguard.report_duration(extract(epoch FROM longest));
+	queued_ddl text := format('SELECT lifeguard.create_policy(''queued_ddl'', ''queued ddl'', ''%s'', min_blocked => 1%s);', lifeguard.report_interval(short),
+		coalesce(', runs_on => ' || quote_literal(c.runs_on->>'runs_on'), ''));
 	there record;
 BEGIN
 	IF c.root_query = '<prepared transaction>' THEN
@@ -263,12 +266,12 @@ BEGIN
 		there := lifeguard.report_policy_standing('queued_ddl', 'queued ddl');
 		step := format('The waiter asks for %s on the whole relation, and all who come later queue behind it (longest wait %s): give such statements a lock_timeout and try again%s', c.mode, longest_text,
 			coalesce('; ' || there.step, ', or let a policy cancel them (it only logs until its action is cancel).'));
-		call := coalesce(there.call, format('SELECT lifeguard.create_policy(''queued_ddl'', ''queued ddl'', ''%s'', min_blocked => 1);', lifeguard.report_interval(short)));
+		call := coalesce(there.call, queued_ddl);
 	ELSIF c.locktype = 'relation' AND c.mode = ANY (weak) AND c.held_mode = ANY (weak) AND longest IS NOT NULL THEN
 		there := lifeguard.report_policy_standing('queued_ddl', 'queued ddl');
 		step := format('These modes do not conflict: they queued behind a statement that asks for a stronger lock (longest wait %s)%s',
 			longest_text, coalesce('; ' || there.step, ', which a policy can cancel (it only logs until its action is cancel).'));
-		call := coalesce(there.call, format('SELECT lifeguard.create_policy(''queued_ddl'', ''queued ddl'', ''%s'', min_blocked => 1);', lifeguard.report_interval(short)));
+		call := coalesce(there.call, queued_ddl);
 	ELSIF on_rows AND width >= 8192 THEN
 		step := format('Each update writes a row of %s anew while the others wait (the average row has %s, the hot ones up to %s): split it into several rows, or move the wide column into a table of its own.',
 			lifeguard.report_bytes(width), coalesce(lifeguard.report_bytes(c.avg_row_width), 'an unknown size'),
@@ -287,7 +290,7 @@ BEGIN
 		step := format('Sessions take turns on an advisory lock%s: let them try for it (pg_try_advisory_lock), or hold it for a shorter time; a policy ends whoever holds it too long.',
 			coalesce(', ' || lifeguard.report_duration(extract(epoch FROM c.p50)) || ' each at the median', ''));
 		call := lifeguard.report_replay(jsonb_build_object('target', 'blocker', 'min_duration', lifeguard.report_interval(short),
-			'min_blocked', 1, 'action', 'terminate'), from_time, to_time);
+			'min_blocked', 1, 'action', 'terminate') || c.runs_on, from_time, to_time);
 	ELSIF c.root_application_name IS NULL AND c.root_usename IS NULL THEN
 		step := 'No session is known to have blocked: it was autovacuum or another process of the server, or a deadlock; look at the single waits.';
 		call := format('SELECT * FROM lifeguard.lock_wait_history WHERE wait_start < %s AND wait_start + duration >= %s AND root_usename IS NULL ORDER BY duration DESC LIMIT 20;',
@@ -302,7 +305,7 @@ BEGIN
 			longest_text, coalesce(', 19 of 20 up to ' || lifeguard.report_duration(extract(epoch FROM c.p95)), ''),
 			lifeguard.report_interval(short));
 		call := lifeguard.report_replay(jsonb_build_object('target', 'blocker', 'min_duration', lifeguard.report_interval(short),
-			'min_blocked', 1, 'action', 'terminate'), from_time, to_time);
+			'min_blocked', 1, 'action', 'terminate') || c.runs_on, from_time, to_time);
 	ELSE
 		step := format('Only short waits (%sthe longest %s): let transactions take these locks last and commit at once after.',
 			CASE WHEN c.waits > 0 THEN lifeguard.report_count(c.waits, 'wait', 'waits') || ', ' ELSE '' END, longest_text);
@@ -310,7 +313,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION lifeguard.report_contention_step(record, interval, timestamptz, timestamptz) IS
-'The next step for a row of contention(), given the longest wait of its kind that has ended, and its call.';
+'The next step for a row of contention() with what report_runs_on() says, given the longest wait of its kind that has ended, and its call.';
 
 CREATE FUNCTION lifeguard.report_contention(from_time timestamptz, to_time timestamptz) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
@@ -331,12 +334,13 @@ BEGIN
 	INTO waits
 	FROM (SELECT h.ended_by, count(*) AS number, max(h.duration) AS longest
 		  FROM lifeguard.report_waits h
-		  WHERE h.wait_start >= from_time AND h.wait_start < to_time GROUP BY h.ended_by) w;
+		  WHERE h.wait_start < to_time AND h.wait_start + h.duration >= from_time GROUP BY h.ended_by) w;
 	FOR c IN
 		SELECT t.*, sum(t.seconds_lost) OVER () AS all_lost, sum(t.seconds_estimated) OVER () AS all_estimated,
 			sum(t.waits) OVER () AS all_waits, count(*) OVER () AS all_rows,
 			max(t.max) OVER (PARTITION BY t.datname, t.relation_name,
-				CASE WHEN t.locktype IN ('transactionid', 'tuple') THEN 'row' ELSE t.locktype END) AS kind_max
+				CASE WHEN t.locktype IN ('transactionid', 'tuple') THEN 'row' ELSE t.locktype END) AS kind_max,
+			(SELECT lifeguard.report_runs_on(from_time, to_time)) AS runs_on
 		FROM lifeguard.contention(from_time, ends) t
 		ORDER BY t.seconds_lost DESC NULLS LAST LIMIT 10
 	LOOP
@@ -671,44 +675,6 @@ $$;
 COMMENT ON FUNCTION lifeguard.report_load(timestamptz, timestamptz) IS
 'Section of reports: what active sessions waited for.';
 
-CREATE FUNCTION lifeguard.report_action_step(a record, from_time timestamptz, to_time timestamptz,
-	OUT step text, OUT call text)
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-	name text := lifeguard.report_literal(a.policy);
-BEGIN
-	IF a.policy IS NULL THEN
-		IF a.outcome = 'terminated' AND a.number >= 3 THEN
-			step := format('Sessions were ended by hand %s: a policy does that without anybody being woken; see idle transactions and contention for which.',
-				lifeguard.report_count(a.number, 'time', 'times'));
-		END IF;
-	ELSIF a.outcome = 'rehearsed' THEN
-		-- the call is not what arms it: it may be pasted before it is read
-		step := format('It only rehearsed then, with %s kept waiting%s', lifeguard.report_count(a.blocked, 'session', 'sessions'),
-			CASE WHEN a.action <> 'log' THEN '; see what it would have saved.'
-				WHEN a.armed > a.last THEN ', and has been armed since; see what it would have saved.'
-				ELSE format('; see what it would have saved, and if that is right, arm it by alter_policy() with action %s.',
-					lifeguard.report_policy_action(a.target)) END);
-		call := format('SELECT * FROM lifeguard.replay_policy(%s, %s, %s);', name, lifeguard.report_moment(from_time), lifeguard.report_moment(to_time));
-	ELSIF a.outcome = 'survived' THEN
-		step := format('%s did not end within 10 s of the signal: see what they do.', lifeguard.report_count(a.number, 'session', 'sessions'));
-		call := format('SELECT at, pid, state, query, outcome FROM lifeguard.ledger WHERE policy = %s AND outcome LIKE ''survived%%'' ORDER BY at DESC LIMIT 10;', name);
-	ELSIF a.outcome = 'over limit' THEN
-		step := format('Its limits held it back %s: raise them if it ought to have acted.', lifeguard.report_count(a.number, 'time', 'times'));
-		call := format('SELECT lifeguard.alter_policy(%s, max_per_minute => %s);', name, least(600, 20 + a.number));
-	ELSIF a.outcome = 'not permitted' THEN
-		step := format('Its owner may not signal these sessions (%s): let a role that may own it, or grant pg_signal_backend to its owner.',
-			lifeguard.report_count(a.number, 'time', 'times'));
-		call := format('SELECT name, owner FROM lifeguard.policy WHERE name = %s;', name);
-	ELSIF a.outcome LIKE 'spared%' THEN
-		step := format('It spared %s for that reason: see whom.', lifeguard.report_count(a.number, 'session', 'sessions'));
-		call := format('SELECT at, pid, application_name, outcome FROM lifeguard.ledger WHERE policy = %s AND outcome LIKE ''spared%%'' ORDER BY at DESC LIMIT 10;', name);
-	END IF;
-END
-$$;
-COMMENT ON FUNCTION lifeguard.report_action_step(record, timestamptz, timestamptz) IS
-'The next step for actions of one kind, and its call.';
-
 CREATE FUNCTION lifeguard.report_actions(from_time timestamptz, to_time timestamptz) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -793,7 +759,7 @@ GRANT EXECUTE ON FUNCTION lifeguard.report_period(timestamptz, timestamptz), lif
 	lifeguard.report_contention_step(record, interval, timestamptz, timestamptz), lifeguard.report_contention(timestamptz, timestamptz),
 	lifeguard.report_idle_step(record), lifeguard.report_idle(timestamptz, timestamptz),
 	lifeguard.report_saturation(timestamptz, timestamptz), lifeguard.report_load(timestamptz, timestamptz),
-	lifeguard.report_action_step(record, timestamptz, timestamptz), lifeguard.report_actions(timestamptz, timestamptz),
+	lifeguard.report_actions(timestamptz, timestamptz),
 	lifeguard.report_sections(timestamptz, timestamptz),
 	lifeguard.report(timestamptz, timestamptz)
 	TO PUBLIC;

@@ -225,20 +225,23 @@ COMMENT ON FUNCTION lifeguard.report_svg_frame(timestamptz, timestamptz, jsonb, 
 'Axes, grid and gaps of a chart.';
 
 -- Incidents lie behind every chart, numbered as in their table.
-CREATE FUNCTION lifeguard.report_svg_incidents(a timestamptz, b timestamptz, height integer) RETURNS text
+CREATE FUNCTION lifeguard.report_svg_incidents(from_time timestamptz, to_time timestamptz, a timestamptz, b timestamptz, height integer)
+RETURNS text
 LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
 SELECT coalesce(string_agg(format('<g><title>incident %s: %s</title><rect class="incident" x="%s" y="0" width="%s" height="%s"/><text class="number" x="%s" y="-5">%s</text></g>',
 	i.n, lifeguard.report_html_text(i.period), i.x1, greatest(i.x2 - i.x1, 2), height, (i.x1 + i.x2) / 2, i.n), E'\n' ORDER BY i.n), '')
 FROM (SELECT row_number() OVER (ORDER BY w.seconds_lost DESC NULLS LAST, w.since) AS n,
 		lifeguard.report_time(w.since) || ' to ' || coalesce(lifeguard.report_time(w.until), 'now') AS period,
 		round(54 + 890 * extract(epoch FROM greatest(w.since, a) - a) / extract(epoch FROM b - a), 1) AS x1,
-		round(54 + 890 * extract(epoch FROM least(coalesce(w.until, b), b) - a) / extract(epoch FROM b - a), 1) AS x2
+		round(54 + 890 * extract(epoch FROM least(coalesce(w.until, b), b) - a) / extract(epoch FROM b - a), 1) AS x2,
+		w.since < b AND coalesce(w.until, b) >= a AS drawn
 	  FROM lifeguard.incidents w
-	  WHERE w.since < b AND coalesce(w.until, b) >= a
+	  WHERE w.since < to_time AND coalesce(w.until, to_time) >= from_time
 	  ORDER BY w.seconds_lost DESC NULLS LAST, w.since LIMIT 10) i
+WHERE i.drawn
 $$;
-COMMENT ON FUNCTION lifeguard.report_svg_incidents(timestamptz, timestamptz, integer) IS
-'The incidents of a period as bands.';
+COMMENT ON FUNCTION lifeguard.report_svg_incidents(timestamptz, timestamptz, timestamptz, timestamptz, integer) IS
+'The incidents of a period, the first two moments, as bands in a chart from the third to the fourth.';
 
 -- The longest waits as bars, and actions as marks.
 CREATE FUNCTION lifeguard.report_svg_waits(a timestamptz, b timestamptz, OUT bars text, OUT bar_number bigint, OUT marks text, OUT mark_number bigint)
@@ -247,11 +250,11 @@ WITH longest AS (
 	SELECT w.wait_start, w.duration, w.relation_name, w.locktype, w.waiter_application_name, w.waiter_usename, w.root_application_name,
 		w.root_usename, w.ended_by
 	FROM lifeguard.report_waits w
-	WHERE w.wait_start >= a AND w.wait_start < b
+	WHERE w.wait_start < b AND w.wait_start + w.duration >= a
 	ORDER BY w.duration DESC NULLS LAST, w.wait_start LIMIT 24
 ), drawn AS (
 	SELECT l.*, row_number() OVER (ORDER BY l.wait_start, l.duration) AS lane,
-		round(54 + 890 * extract(epoch FROM l.wait_start - a) / extract(epoch FROM b - a), 1) AS x1,
+		round(54 + 890 * extract(epoch FROM greatest(l.wait_start, a) - a) / extract(epoch FROM b - a), 1) AS x1,
 		round(54 + 890 * extract(epoch FROM least(l.wait_start + l.duration, b) - a) / extract(epoch FROM b - a), 1) AS x2
 	FROM longest l
 ), acts AS (
@@ -323,7 +326,7 @@ BEGIN
 	SELECT max(m.usable) INTO limit_line FROM lifeguard.report_minutes(x.a, x.b) m;
 	SELECT max((p.point->'v'->>5)::numeric) INTO most FROM jsonb_array_elements(points) p (point);
 	y := lifeguard.report_top(greatest(most, limit_line * 1.04));
-	bands := lifeguard.report_svg_incidents(x.a, x.b, 220);
+	bands := lifeguard.report_svg_incidents(from_time, to_time, x.a, x.b, 220);
 	connections := lifeguard.report_legend(ARRAY['limit', 'usable slots', 'line', 'most at one time', 'waiting', 'waiting for a lock', 'active', 'active otherwise',
 			'intx', 'idle in transaction', 'idle', 'idle', 'other', 'other'])
 		|| lifeguard.report_svg('connections', 'Connections by state over time',
@@ -340,7 +343,7 @@ BEGIN
 	load := lifeguard.report_legend(ARRAY['waiting', 'Lock', 'other', 'other', 'client', 'Client', 'ipc', 'IPC', 'lwlock', 'LWLock', 'io', 'IO', 'active', 'CPU'])
 		|| lifeguard.report_svg('load', 'Active sessions by what they wait for, over time',
 			format('Stacked areas, the mean of each %s. At most %s sessions were active on average.', lifeguard.report_duration(step), round(coalesce(most, 0), 1)), 202,
-			lifeguard.report_svg_incidents(x.a, x.b, 160) || lifeguard.report_svg_frame(x.a, x.b, loads, step, y.top, y.tick, 160, 160)
+			lifeguard.report_svg_incidents(from_time, to_time, x.a, x.b, 160) || lifeguard.report_svg_frame(x.a, x.b, loads, step, y.top, y.tick, 160, 160)
 			|| lifeguard.report_svg_areas(loads, step, span, y.top, 160, '{active,io,lwlock,ipc,client,other,waiting}'));
 
 	SELECT max((p.point->'v'->>7)::numeric) INTO most FROM jsonb_array_elements(points) p (point);
@@ -352,7 +355,7 @@ BEGIN
 		|| lifeguard.report_svg('waits', 'Lock waits and actions over time',
 			format('Sessions waiting for locks, at most %s at one time; below, the %s longest waits as bars and %s as marks.', coalesce(most, 0), w.bar_number,
 				lifeguard.report_count(w.mark_number, 'action', 'actions')), 120 + 30 + lanes + 50,
-			lifeguard.report_svg_incidents(x.a, x.b, 120 + 30 + lanes)
+			lifeguard.report_svg_incidents(from_time, to_time, x.a, x.b, 120 + 30 + lanes)
 			|| lifeguard.report_svg_frame(x.a, x.b, points, step, y.top, y.tick, 120, 120 + 34 + lanes)
 			|| lifeguard.report_svg_areas((SELECT jsonb_agg(jsonb_build_object('t', p.point->'t', 'v', jsonb_build_array(p.point->'v'->6)))
 				FROM jsonb_array_elements(points) p (point)), step, span, y.top, 120, '{waiting}')
@@ -504,7 +507,7 @@ GRANT EXECUTE ON FUNCTION lifeguard.report_html_text(text), lifeguard.report_axi
 	lifeguard.report_svg_areas(jsonb, numeric, numeric, numeric, integer, text[]),
 	lifeguard.report_svg_line(jsonb, integer, numeric, numeric, numeric, integer, text), lifeguard.report_top(numeric),
 	lifeguard.report_svg_frame(timestamptz, timestamptz, jsonb, numeric, numeric, numeric, integer, integer),
-	lifeguard.report_svg_incidents(timestamptz, timestamptz, integer), lifeguard.report_svg_waits(timestamptz, timestamptz),
+	lifeguard.report_svg_incidents(timestamptz, timestamptz, timestamptz, timestamptz, integer), lifeguard.report_svg_waits(timestamptz, timestamptz),
 	lifeguard.report_svg(text, text, text, integer, text), lifeguard.report_legend(text[]),
 	lifeguard.report_charts(timestamptz, timestamptz), lifeguard.report_html_section(jsonb, text, text),
 	lifeguard.report_html_style(), lifeguard.report_html(timestamptz, timestamptz)

@@ -345,7 +345,7 @@ BEGIN
 			WINDOW kind AS (PARTITION BY t.datname, t.relation_name,
 				CASE WHEN t.locktype IN ('transactionid', 'tuple') THEN 'row' ELSE t.locktype END)
 		)
-		SELECT o.* FROM costs o
+		SELECT o.*, (SELECT lifeguard.report_runs_on(since, statement_timestamp())) AS runs_on FROM costs o
 		WHERE o.place = 1 AND o.all_seconds >= 60
 		ORDER BY o.all_seconds DESC LIMIT 3
 	LOOP
@@ -441,7 +441,11 @@ BEGIN
 	WITH harm AS (
 		SELECT h.usename, count(*) AS stays, sum(h.blocked_seconds) AS blocked, max(h.max_blocked) AS most, max(h.duration) AS longest
 		FROM lifeguard.idle_transaction_history h
-		WHERE h.max_blocked > 0 AND h.idle_start >= statement_timestamp() - interval '1 day' AND h.usename IS NOT NULL
+		-- by what the two indexes find: long ones are few, whenever they began
+		WHERE (h.idle_start >= statement_timestamp() - interval '25 hours'
+				OR h.duration >= interval '1 hour' AND h.idle_start < statement_timestamp() - interval '25 hours')
+			AND h.idle_start + h.duration >= statement_timestamp() - interval '1 day'
+			AND h.max_blocked > 0 AND h.usename IS NOT NULL
 			AND (h.recorded_on = 'standby' OR NOT pg_is_in_recovery())
 		GROUP BY h.usename
 	)
@@ -517,13 +521,13 @@ BEGIN
 		format('In the last hour%s. The newest was %s%s.', CASE WHEN e.blocked > 0 THEN format(', while up to %s waited for one of them', e.blocked) ELSE '' END,
 			lifeguard.report_who(e.newest[2], e.newest[3]::name, e.newest[4]::name), coalesce(': ' || lifeguard.report_line(e.newest[5], 200), '')),
 		CASE e.outcome
-			WHEN 'over limit' THEN format('SELECT lifeguard.alter_policy(%s, max_per_pass => 0, max_per_minute => %s); -- unless pg_lifeguard.max_actions_per_minute held it',
-				lifeguard.report_literal(e.policy), least(600, 20 + e.sessions))
+			WHEN 'over limit' THEN lifeguard.report_policy_limits(e.policy)
+				|| ' -- alter_policy() raises max_per_pass or max_per_minute or shortens cooldown; or pg_lifeguard.max_actions_per_minute held it'
 			WHEN 'not permitted' THEN format('GRANT pg_signal_backend TO ...; -- its owner: SELECT owner FROM lifeguard.policy WHERE name = %s;', lifeguard.report_literal(e.policy))
 			WHEN 'survived' THEN format('SELECT at, pid, state, query FROM lifeguard.ledger WHERE policy = %s AND outcome = ''survived'' ORDER BY at DESC LIMIT 10;', lifeguard.report_literal(e.policy))
 			WHEN 'spared: protected role' THEN 'pg_lifeguard.protected_roles names its role: take it out, or let that program hold its locks for a shorter time'
 			WHEN 'spared: protected application' THEN 'pg_lifeguard.protected_applications names it: take it out, or let that program hold its locks for a shorter time'
-			WHEN 'spared: superuser' THEN format('SELECT lifeguard.alter_policy(%s, include_superusers => true); -- as a superuser', lifeguard.report_literal(e.policy))
+			WHEN 'spared: superuser' THEN 'include_superusers of the policy lets it act on superusers, if alter_policy() is called by one; or let that program hold its locks for a shorter time'
 			ELSE 'SELECT application_name, state, sync_state FROM pg_stat_replication; -- the standby it waits for' END
 	FROM entries e
 	ORDER BY e.blocked DESC NULLS LAST, e.sessions DESC

@@ -78,6 +78,26 @@ is(lg_view_errors($session), '', 'every view answers');
 $clerk->query('COMMIT');
 ok($session->poll('SELECT count(*) = 0 FROM lifeguard.lock_waits'), 'replay goes on');
 
+# --- an incident of the primary is under way there, too, as long as that tells of it
+my ($holder, @pile) = map { LgSession->new($primary) } 1 .. 6;
+$holder->query('SELECT pg_advisory_lock(1)');
+$_->send('SELECT pg_advisory_lock(1)') foreach @pile;
+ok($upstream->poll('SELECT count(*) = 1 FROM lifeguard.incidents WHERE until IS NULL'), 'an incident on the primary');
+ok($session->poll('SELECT count(*) = 1 FROM lifeguard.incidents'), 'is known on the standby');
+is($session->query('SELECT until, ended_by, recorded_on FROM lifeguard.incidents'), '||primary', 'where it is under way');
+is($session->query('SELECT count(*) FROM lifeguard.incident_at(clock_timestamp())'), '1', 'and holds at this moment');
+$upstream->query(<<'END');
+INSERT INTO lifeguard.incident_entries (boot, number, since, until, going_on, recorded_on)
+SELECT '2000-01-01', n, timestamptz '2000-01-01' + n * interval '1 s', now() - ago, going_on, recorded_on
+FROM (VALUES (1, interval '3 min', true, 'primary'), (2, '0', false, 'primary'), (3, '0', true, 'standby')) i (n, ago, going_on, recorded_on)
+END
+$primary->wait_for_catchup($standby, 'replay', $primary->lsn('flush'));
+is($session->query("SELECT count(*), count(until) FROM lifeguard.incidents WHERE since < '2001-01-01'"), '3|3',
+	'not so one of which nothing was heard for long, one that is over, and one that a standby saw');
+is($upstream->query("SELECT count(*), count(until) FROM lifeguard.incidents WHERE since < '2001-01-01'"), '3|3', 'nor any on the primary');
+$upstream->query(q{SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'advisory'});
+$_->close foreach ($holder, @pile);
+
 # --- nothing is written there
 $upstream->query('CREATE TABLE more (id int)');
 $primary->wait_for_catchup($standby, 'replay', $primary->lsn('flush'));
@@ -95,6 +115,7 @@ $session->query('INSERT INTO till VALUES (1)');
 $session->query("BEGIN; LOCK TABLE till; PREPARE TRANSACTION 'forgotten'");
 $clerk->send('SELECT FROM till');
 ok($session->poll('SELECT waiting = 1 FROM lifeguard.status'), 'a wait for a prepared transaction');
+is($session->query('SELECT count(*) - count(until) FROM lifeguard.incidents'), '0', 'no incident of its former primary goes on');
 is($session->query('SELECT pid, gid, blocked_total, remedy FROM lifeguard.blockers'),
 	"|forgotten|1|ROLLBACK PREPARED 'forgotten'; -- in database postgres", 'and its root');
 is(lg_view_errors($session), '', 'every view answers');

@@ -386,6 +386,17 @@ END
 		cmp_ok($charged, '>=', $waited - 0.3, "clock at $offset: nor nothing");
 		$_->close foreach $holder, $victim;
 	}
+
+	# a start and its age add up to now where a night has but 23 hours
+	my $noon = 1743246000;    # 2025-03-29 12:00 in Berlin
+	ok($clock->bring($boss, $noon), 'the day before clocks are put forward');
+	my $idler = clerk();
+	$idler->query('BEGIN');
+	ok($clock->bring($boss, $noon + 36 * 3600), 'the night after');
+	my $berlin = LgSession->new($node, parameters => { TimeZone => 'Europe/Berlin' });
+	is($berlin->query("SELECT idle_for BETWEEN interval '36:00' - interval '9 s' AND interval '36:00:09' FROM lifeguard.idle_transactions WHERE pid = ${\$idler->pid}"), 't', 'a day and a half');
+	is($berlin->query("SELECT abs(extract(epoch FROM xact_start + xact_age - clock_timestamp())) < 9 FROM lifeguard.idle_transactions WHERE pid = ${\$idler->pid}"), 't', 'which ends now');
+	$_->close foreach ($idler, $berlin);
 	$boss->close;
 	$node->stop;
 	is(lg_log_complaints($node), '', 'nothing bad in this log either');

@@ -226,6 +226,43 @@ is(join('|', map { "$_->{Policy} $_->{Outcome} $_->{Times} $_->{'Waiters freed'}
 like($text, qr/^- Next step: It only rehearsed then, with 12 sessions kept waiting; .* arm it by alter_policy\(\) with action terminate\.\n\n  ```sql\n  SELECT \* FROM lifeguard\.replay_policy\('watch', [^;]*;$/m,
 	'a rehearsal is to be looked at, then armed');
 
+# Whatever rehearsed, the call that is given with it works: what cannot be replayed, or not
+# by who asks, is looked up in the ledger.
+sub rehearsed
+{
+	my ($session) = @_;
+	my $actions = section($session->query("SELECT lifeguard.report($night)"), 'Actions');
+	return $actions =~ /^- Next step: It only rehearsed then, .*; (see .*), and if that is right.*\n\n  ```sql\n  (.*)\n  ```$/m;
+}
+my $shown = LgSession->new($node, user => 'clerk', %in_utc);
+$session->query('BEGIN');
+$session->query('SELECT lifeguard.create_recommended_policies()');
+$session->query("SELECT lifeguard.create_policy('$_->[0]', '$_->[1]', '10 s', $_->[2])")
+  foreach ([ 'w', 'waiter', 'min_blocked => 2' ], [ 't', 'transaction', 'min_horizon_age => 1000000' ], [ 'plain', 'waiter', 'max_per_pass => 3' ]);
+foreach my $policy (split(/\n/, $session->query('SELECT name FROM lifeguard.policy ORDER BY name')), 'dropped since')
+{
+	$session->query("SAVEPOINT one; UPDATE lifeguard.ledger_entries SET policy = '$policy' WHERE policy = 'watch'");
+	my ($see, $call) = rehearsed($session);
+	my $replayed = $session->error_of("SELECT count(*) FROM lifeguard.replay_policy('$policy', $night)") ? 0 : 1;
+	$session->query('ROLLBACK TO one');
+	is($session->error_of($call), undef, "$policy: the call works") or $session->query('ROLLBACK TO one');
+	is($call =~ /replay_policy/ ? 1 : 0, $replayed, "$policy: it is a replay if that can be");
+	is($see, $replayed ? 'see what it would have saved' : 'see whom it would have met', "$policy: in words, too");
+}
+$session->query('ROLLBACK');
+my ($see, $to_clerk) = rehearsed($shown);
+is($shown->error_of($to_clerk), undef, 'so it is for whoever may not read the policies');
+like($to_clerk, qr/FROM lifeguard\.ledger WHERE policy = 'watch'/, 'who is shown the ledger');
+$shown->close;
+
+# Limits are shown, not set: it may be pasted before it is read.
+$session->query("BEGIN; UPDATE lifeguard.ledger_entries SET outcome = 'over limit', policy = 'watch' WHERE number = 2; SELECT lifeguard.alter_policy('watch', max_per_minute => 200, cooldown => '5 s')");
+my $before = $session->query('SELECT p::text FROM lifeguard.policy p');
+my ($held) = section($session->query("SELECT lifeguard.report($night)"), 'Actions') =~ /^- Next step: Its limits held it back 1 time: .*cooldown.*\n\n  ```sql\n  (.*)\n  ```$/m;
+is($session->query($held // "SELECT 'nothing'"), '1|200|00:00:05', 'which limits there are');
+is($session->query('SELECT p::text FROM lifeguard.policy p'), $before, 'and that they stay so');
+$session->query('ROLLBACK');
+
 # By hand it would be armed with what suits what it is for.
 $session->query("BEGIN; UPDATE lifeguard.ledger_entries SET target = 'queued ddl' WHERE policy = 'watch'");
 like(section($session->query("SELECT lifeguard.report($night)"), 'Actions'), qr/arm it by alter_policy\(\) with action cancel\.$/m, 'a statement that waits is cancelled');
@@ -392,6 +429,45 @@ foreach my $title ('Incidents', 'Contention')
 }
 like(section($text, 'Contention'), qr/^- Next step: No session is known to have blocked: it was autovacuum /m, 'autovacuum is neither a deadlock nor a prepared transaction');
 
+# --- what began before the period and ended in it belongs to it; incidents keep their
+# numbers where a chart has a part of the period
+$session->query(<<'END');
+INSERT INTO lifeguard.lock_wait_entries (boot, number, waiter_pid, waiter_usename, root_pid, locktype, relation_name, mode, wait_start, duration, ended_by, recorded_on)
+	SELECT '2026-01-01', 9100 + n, 76, 'shop', 77, 'relation', 'public.cache', 'ShareLock', w.at, w.took, w.ended_by, 'primary'
+	FROM (VALUES (1, timestamptz '2026-01-08 09:59:00+00', interval '90 s', 'cancelled'), (2, '2026-01-08 10:01:50+00', '20 s', 'policy'),
+		(3, '2026-01-08 09:50:00+00', '9 min', 'granted'), (4, '2026-01-08 10:02:00+00', '1 s', 'gone')) w (n, at, took, ended_by);
+INSERT INTO lifeguard.connection_entries
+	SELECT '2026-01-01', 9100 + m, timestamptz '2026-01-08 10:00+00' + m * interval '1 min', 5, 8, 2, 3, 0, 0, 0, 0, 97, 8, NULL, 60, 'primary' FROM generate_series(0, 1) m;
+INSERT INTO lifeguard.incident_entries (boot, number, since, until, going_on, worst_at, causes, worst_waiters, worst_used, usable, sessions_hurt, seconds_lost, ended_by, recorded_on)
+	SELECT '2026-01-01', 9100 + n, i.at, i.at + interval '10 s', false, i.at, '{waiters}', 6, 10, 97, 6, 100 - n, 'by itself', 'primary'
+	FROM (VALUES (1, timestamptz '2026-01-08 09:30+00'), (2, '2026-01-08 10:01+00')) i (n, at);
+END
+my $part = "'2026-01-08 10:00+00', '2026-01-08 10:02+00'";
+like(section($session->query("SELECT lifeguard.report($part)"), 'Contention'),
+	qr/^2 waits are recorded one by one, the longest took 1 min 30 s; ended by: (?:cancelled 1, policy 1|policy 1, cancelled 1)\.$/m, 'a wait that began before');
+my ($bars) = $session->query("SELECT bars FROM lifeguard.report_svg_waits($part)");
+is(join('|', map { join ' ', $bars =~ /<rect class="bar cut" x="([\d.]+)" y="$_" width="([\d.]+)"/ } 0, 6), '54.0 222.5|869.8 74.2', 'its bar begins where the chart does')
+  or diag $bars;
+my $whole = $session->query("SELECT lifeguard.report_html('2026-01-08 09:00+00', '2026-01-08 10:02+00')");
+is(join(' ', sort { $a <=> $b } keys %{ { map { $_ => 1 } $whole =~ /<title>incident (\d+): 2026-01-08 10:01:00 / } }), '2', 'an incident has the number of its row');
+like($whole, qr/<td class="n">2<\/td><td>2026-01-08 10:01:00/, 'which is this');
+$session->query("DELETE FROM lifeguard.$_ WHERE number BETWEEN 9100 AND 9199") foreach ('lock_wait_entries', 'connection_entries', 'incident_entries');
+
+# --- what a standby recorded is to be replayed as what runs there
+$session->query("BEGIN; UPDATE lifeguard.incident_entries SET recorded_on = 'standby' WHERE number = 1");
+like(section($session->query("SELECT lifeguard.report($night)"), 'Incidents'), qr/replay_policy\(.*'runs_on', 'standby'.*'action', 'terminate'\)/, 'an incident on a standby');
+is(scalar(() = section($session->query("SELECT lifeguard.report($night)"), 'Contention') =~ /runs_on/g), 0, 'no other call says so');
+$session->query("UPDATE lifeguard.contention_entries SET recorded_on = 'standby' WHERE number IN (2, 3)");
+$text = section($session->query("SELECT lifeguard.report($night)"), 'Contention');
+like($text, qr/replay_policy\(.*'runs_on', 'both'/, 'contention on a standby');
+like($text, qr/create_policy\('queued_ddl', .*, runs_on => 'both'\);$/m, 'a policy for that');
+foreach my $call ($text =~ /^  (.*runs_on.*;)$/mg)
+{
+	$session->query('SAVEPOINT one');
+	is($session->error_of($call), undef, "works: $call") or $session->query('ROLLBACK TO one');
+}
+$session->query('ROLLBACK');
+
 # --- pauses too short for any limit that would have saved something
 $session->query(<<'END');
 INSERT INTO lifeguard.idle_transaction_entries (boot, number, usesysid, pid, usename, datname, application_name, idle_start, duration, max_blocked, blocked_seconds, recorded_on)
@@ -525,6 +601,8 @@ END
 $session->query('SET enable_seqscan = off; SET enable_bitmapscan = off');
 like($session->query("EXPLAIN SELECT FROM lifeguard.idle_transaction_history WHERE idle_start >= '2026-02-01 10:00+00' AND idle_start < '2026-02-01 10:01+00'"),
 	qr/Index Scan using idle_transaction_entries_idle_start/, 'a minute of it is found by the index');
+like($session->query("EXPLAIN SELECT FROM lifeguard.idle_transaction_history WHERE duration >= interval '1 hour' AND idle_start < '2026-02-01 10:00+00'"),
+	qr/Scan using idle_transaction_entries_long/, 'and long ones that began before by another');
 my $eye = LgSession->new($node, user => 'clerk', %in_utc);
 $eye->query('SET enable_seqscan = off; SET enable_bitmapscan = off');
 my $plan = $eye->query("EXPLAIN (ANALYZE, COSTS off) SELECT FROM lifeguard.idle_transaction_history WHERE idle_start >= '2026-02-01 10:00+00' AND idle_start < '2026-02-01 10:01+00'");

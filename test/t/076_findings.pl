@@ -189,6 +189,22 @@ is(found($session, 'timeout'), '', 'it mends it');
 $session->query("ALTER ROLE web SET idle_in_transaction_session_timeout = 0");
 isnt(found($session, 'timeout'), '', 'zero is none');
 
+# a pause counts that ended in the last day, whenever it began
+$session->query('BEGIN');
+foreach my $old ([ '23 hours 59 min', '90 s' ], [ '24 hours 2 min', '5 min' ], [ '10 days', '9 days 1 hour' ])
+{
+	$session->query(<<"END");
+INSERT INTO lifeguard.idle_transaction_entries (boot, number, usesysid, pid, usename, idle_start, duration, max_blocked, blocked_seconds, recorded_on)
+VALUES ('2000-01-01', 1, 'clerk'::regrole, 1, 'clerk', now() - interval '$old->[0]', '$old->[1]', 3, 60, 'primary')
+END
+	is($session->query(q{SELECT substring(why FROM 'kept others.*at a time') FROM lifeguard.findings WHERE what LIKE 'role clerk has no idle%'}),
+		'kept others waiting 1 time, up to 3 sessions at a time', "$old->[0] ago, for $old->[1]");
+	$session->query("UPDATE lifeguard.idle_transaction_entries SET duration = duration - interval '2 days' + interval '22 h' WHERE boot = '2000-01-01'");
+	is($session->query(q{SELECT why FROM lifeguard.findings WHERE what LIKE 'role clerk has no idle%'}), '', 'not what ended before') if $old->[1] =~ /days/;
+	$session->query("DELETE FROM lifeguard.idle_transaction_entries WHERE boot = '2000-01-01'");
+}
+$session->query('ROLLBACK');
+
 # whoever has a timeout of his own does not take it for the server's, nor the server's for none
 $session->query("CREATE ROLE chief LOGIN SUPERUSER; CREATE ROLE guest LOGIN; ALTER ROLE chief SET idle_in_transaction_session_timeout = '1h'");
 $session->query("ALTER ROLE guest SET idle_in_transaction_session_timeout = '1h'");
@@ -328,8 +344,11 @@ is(found($session, 'spared'), 'warning|policy payroll left 1 session as it was: 
 like(column($session, 'spared', 'remedy'), qr/^pg_lifeguard\.protected_applications names it/, 'what to do');
 ok(comes($session, 'over limit'), 'a limit');
 is(found($session, 'over limit'), 'warning|policy few left 1 session as it was: over limit', 'whose');
-$session->query(column($session, 'over limit', 'remedy'));
-is($session->query("SELECT max_per_pass, max_per_minute FROM lifeguard.policy WHERE name = 'few'"), '0|21', 'the remedy');
+my $limits = "SELECT max_per_pass, max_per_minute, cooldown FROM lifeguard.policy WHERE name = 'few'";
+my $few = $session->query($limits);
+is($session->query(column($session, 'over limit', 'remedy') =~ s/; --.*//r), $few, 'the remedy shows the limits');
+like(column($session, 'over limit', 'remedy'), qr/-- alter_policy\(\) raises max_per_pass or max_per_minute or shortens cooldown; /, 'and says what to do about them');
+is($session->query($limits), $few, 'which stay as they are');
 dismiss($session, @left);
 lg_drop($session);
 
