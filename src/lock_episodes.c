@@ -278,6 +278,21 @@ charge(LgMemory *memory, const OpenWait *wait, int64 seen, int64 estimated, bool
 }
 
 /*
+ * Who waits.  One that has gone on since the picture was drawn may be at its next
+ * statement, which is not the one that waited.
+ */
+static void
+read_waiter(const LgLockWaiter *waiter, LgWho *who)
+{
+	(void) lg_who_read(waiter->slot, waiter->pid, who);
+	if (who->query_start > waiter->wait_start)
+	{
+		who->query_id = 0;
+		who->query[0] = '\0';
+	}
+}
+
+/*
  * Who is the root now, and by what record is the wait charged?  Both are found anew
  * only when they may have changed.  waiter: NULL if it has to be asked for.
  */
@@ -305,7 +320,7 @@ attribute(Pass *pass, OpenWait *wait, const LgLockWaiter *lock_waiter, const LgW
 		waiter = &kept_at(wait->waiter)->who;
 	else if (waiter == NULL)
 	{
-		(void) lg_who_read(lock_waiter->slot, lock_waiter->pid, &waiter_who);
+		read_waiter(lock_waiter, &waiter_who);
 		waiter = &waiter_who;
 	}
 	refer_to(&wait->root_now, place);
@@ -514,7 +529,7 @@ begin(Pass *pass, const LgLockWaiter *waiter)
 	LgWho who;
 	int64 age = age_at_first_sight(pass, waiter);
 
-	(void) lg_who_read(waiter->slot, waiter->pid, &who);
+	read_waiter(waiter, &who);
 	lg_waited_describe(pass->graph, waiter, who.databaseid, &waited);
 
 	memset(wait, 0, sizeof(OpenWait));

@@ -19,6 +19,7 @@ my $node = lg_server('proofs', conf => <<'END');
 max_prepared_transactions = 2
 pg_lifeguard.sample_interval = 0
 pg_lifeguard.max_ledger = 16
+pg_lifeguard.database = 'nowhere'
 END
 my $eye = LgSession->new($node);
 load_probe($eye, $library,

@@ -184,6 +184,9 @@ $session->query('DROP OWNED BY clerk; DROP ROLE clerk');
 is(rows_in('ledger', 'clerk'), '1', 'a role that is gone leaves its rows');
 
 # --- retention
+# the keeper that came after the restart goes by what was set then
+$session->poll('SELECT keeper_last_run IS NOT NULL FROM lifeguard.status') or die;
+$session->poll("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_lifeguard keeper'", '0') or die;
 $session->query("UPDATE lifeguard.ledger_entries SET at = at - interval '366 days' WHERE reason IN ('one', 'clerk')");
 $session->query("UPDATE lifeguard.ledger_entries SET at = at - interval '364 days' WHERE reason = 'loud'");
 $session->query("INSERT INTO lifeguard.ledger_entries (boot, number, at, reason) SELECT '2000-01-01', g, '2000-01-01', 'old' FROM generate_series(1, 2500) g");

@@ -216,9 +216,9 @@ drop('idlers');
 $boss->query('ALTER SYSTEM SET fsync = on');
 $boss->query("ALTER SYSTEM SET commit_delay = 100000");
 ok(lg_await_standby($boss, $node), 'no standby');
-policy('busy', target => 'active', roles => '{clerk}', min_duration => '400 ms');
-policy('busy now', target => 'transaction', roles => '{clerk}', min_duration => '400 ms');
-policy('cancel', target => 'active', roles => '{clerk}', min_duration => '300 ms', action => 'cancel');
+policy('busy', target => 'active', roles => '{clerk}', min_duration => '2 s');
+policy('busy now', target => 'transaction', roles => '{clerk}', min_duration => '2 s');
+policy('cancel', target => 'active', roles => '{clerk}', min_duration => '2 s', action => 'cancel');
 my @waiting;
 for my $i (1 .. 3)
 {

@@ -275,7 +275,7 @@ foreach my $n (1 .. 45)
 {
 	stay("fast $n");
 	push @stays, { name => "fast $n", over => time };
-	usleep(150_000);
+	usleep(250_000);
 }
 my $crash = time;
 again('immediate');

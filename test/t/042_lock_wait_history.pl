@@ -220,17 +220,17 @@ sub ends
 }
 
 my $act = sub { my ($call) = @_; sub { $boss->query("SELECT $call(" . $_[0]->pid . ')') } };
-ends('lock timeout', 'lock timeout', '55P03', first => q(SET lock_timeout = '400ms'), timeout => 0.4);
-ends('statement timeout', 'cancelled', '57014', first => q(SET statement_timeout = '400ms'), timeout => 0.4);
+ends('lock timeout', 'lock timeout', '55P03', first => q(SET lock_timeout = '2s'), timeout => 2);
+ends('statement timeout', 'cancelled', '57014', first => q(SET statement_timeout = '2s'), timeout => 2);
 my $twice = ends('by the user', 'cancelled', '57014', then => $act->('pg_cancel_backend'));
 ends('terminated', 'gone', '57P01', then => $act->('pg_terminate_backend'));
 ends('cancelled by hand', 'by hand', '57014', then => sub { $boss->query('SELECT lifeguard.cancel_session(' . $_[0]->pid . ", 'test')") });
 ends('terminated by hand', 'by hand', '57P01', then => sub { $boss->query('SELECT lifeguard.terminate_session(' . $_[0]->pid . ", 'test')") });
 lg_define($boss,
-	impatient => { target => 'waiter', min_duration => '300 ms', action => 'cancel', include_superusers => 't' },
-	angry => { target => 'waiter', min_duration => '300 ms', action => 'terminate', include_superusers => 't' }) or die;
-ends('cancelled by a policy', 'policy', '57014', application => 'impatient', timeout => 0.3);
-ends('terminated by a policy', 'policy', '57P01', application => 'angry', timeout => 0.3);
+	impatient => { target => 'waiter', min_duration => '1500 ms', action => 'cancel', include_superusers => 't' },
+	angry => { target => 'waiter', min_duration => '1500 ms', action => 'terminate', include_superusers => 't' }) or die;
+ends('cancelled by a policy', 'policy', '57014', application => 'impatient', timeout => 1.5);
+ends('terminated by a policy', 'policy', '57P01', application => 'angry', timeout => 1.5);
 lg_drop($boss);
 
 # A session whose first wait was cancelled is granted the next.
@@ -254,11 +254,11 @@ is(episode($hasty, 'ended_by'), 'granted', 'who leaves with the lock has got it'
 # ------------------------------------------------------------------------ a deadlock
 my ($first, $second) = (client('first'), client('second'));
 $first->query('BEGIN; UPDATE till SET paid = 5 WHERE id = 5');
-$second->query(q(SET deadlock_timeout = '500ms'; BEGIN; UPDATE till SET paid = 6 WHERE id = 6));
+$second->query(q(SET deadlock_timeout = '2s'; BEGIN; UPDATE till SET paid = 6 WHERE id = 6));
 waits_for($first, 'UPDATE till SET paid = 7 WHERE id = 6');
 lasts(0.25);
 waits_for($second, 'UPDATE till SET paid = 8 WHERE id = 5');
-is_over($second, '40P01', 'a deadlock', 0.5);
+is_over($second, '40P01', 'a deadlock', 2);
 is_over($first, '', 'the other');
 $_->query('ROLLBACK') foreach $first, $second;
 is(episode($second, 'ended_by, root_pid, root_query, root_at_end_pid'), 'deadlock|||', 'a deadlock has no root');
@@ -373,6 +373,7 @@ END
 is($guest->query($others), 't|0|0', 'and nothing of the others');
 
 # the same of what the table holds, whoever has written it
+$boss->poll('SELECT records_unflushed = 0 FROM lifeguard.status') or die;
 my $all = $boss->query('SELECT count(*) FROM lifeguard.lock_wait_history');
 $boss->query(q(CREATE TEMP TABLE kept AS SELECT * FROM lifeguard.read_lock_wait_history()));
 $boss->query(q(DELETE FROM lifeguard.lock_wait_entries; INSERT INTO lifeguard.lock_wait_entries SELECT * FROM kept));

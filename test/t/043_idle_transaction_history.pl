@@ -206,10 +206,10 @@ for my $length (0.02, 0.16)
 			$session = clerk();
 			next;
 		}
+		lg_passes($boss, 2); # else one between two pauses may find both to be one
 		last if $short{$length} == 5;
 	}
 	is($short{$length}, 5, "pauses of $length s");
-	lg_passes($boss, 2);
 	is(rows_of($session), 0, 'are no rows');
 }
 my $idle = clerk();
@@ -250,7 +250,7 @@ my ($blocked, $max_blocked) = split /\|/, row($session, 'blocked_seconds, max_bl
 note "$blocked s blocked, by the clients' clocks $waited to $at_most s";
 is($max_blocked, 3, 'three waited at the worst');
 cmp_ok($blocked, '<=', $at_most + 0.02, 'no longer than they did');
-cmp_ok($blocked, '>=', $waited - 3 * (0.05 + 0.2), 'and not much shorter');
+cmp_ok($blocked, '>=', $waited - 3 * (0.05 + 0.4), 'and not much shorter');
 $session->close;
 
 # a wait that began before the pause is charged from its beginning only
@@ -262,7 +262,7 @@ my $waiter = clerk();
 $waiter->send('UPDATE till SET amount = 3 WHERE id = 3');
 $session->answer;
 my $begun = time;
-usleep(500_000);
+usleep(1_500_000);
 my $over = time;
 $session->query('ROLLBACK');
 my $over_at_latest = time;
@@ -270,7 +270,7 @@ $waiter->answer;
 $blocked = row($session, 'blocked_seconds');
 note "$blocked s blocked of " . ($over - $begun);
 cmp_ok($blocked, '<=', $over_at_latest - $begun_at_soonest + 0.02, 'not the time before it fell idle');
-cmp_ok($blocked, '>=', $over - $begun - 0.25, 'but that after');
+cmp_ok($blocked, '>=', $over - $begun - 0.75, 'but that after');
 $_->close foreach $session, $waiter;
 
 # --- who holds the horizon back, and how far
@@ -373,7 +373,7 @@ END
 			$clock->set($offset);
 			$jumps++;
 			$boss->poll("SELECT clock_jumps = $jumps FROM lifeguard.status") or die;
-			usleep(400_000);
+			usleep(1_200_000);
 			$holder->query('COMMIT');
 			$victim->answer;
 		});
@@ -383,7 +383,7 @@ END
 		my $charged = row($holder, 'blocked_seconds');
 		note "$charged s blocked, by the client's clock $waited s";
 		cmp_ok($charged, '<=', $waited + 1, "clock at $offset: no hour out of a second");
-		cmp_ok($charged, '>=', $waited - 0.3, "clock at $offset: nor nothing");
+		cmp_ok($charged, '>=', $waited - 0.6, "clock at $offset: nor nothing");
 		$_->close foreach $holder, $victim;
 	}
 
