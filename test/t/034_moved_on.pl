@@ -1,6 +1,7 @@
 # Victims that move on at the last moment are spared, and nobody is hit or told
 # in their place.  The moments are held by a test build of the library; then
-# many sessions move on by themselves.  The same build holds a reset.
+# many sessions move on by themselves.  The same build holds a reset, and whoever is
+# ended in the middle of what he has begun.
 
 use strict;
 use warnings;
@@ -27,7 +28,7 @@ my $build = PostgreSQL::Test::Utils::tempdir;
 
 my $node = lg_server('moved', conf => <<'END');
 max_connections = 12
-max_prepared_transactions = 4
+max_prepared_transactions = 12
 superuser_reserved_connections = 0
 log_line_prefix = '%m [%p] '
 log_statement = all
@@ -407,6 +408,70 @@ foreach my $name ('dropped', 'paused')
 	drop($_) foreach qw(p turned);
 	$_->close foreach ($porter, $hand, $late, $victim);
 }
+
+# --- a visitor that is ended after it has decided says of each what it has not come to
+# do, and a later one does it.  Each time in another database: where one has failed
+# none goes for 10 s.
+my $decided = 'between decision and rollback';
+my $line = 'before the log line';
+my $visitor = q(FROM pg_stat_activity WHERE backend_type = 'pg_lifeguard visitor');
+my $midway = 0;
+my %ends = (
+	'terminated, about to act' => { at => $decided, by => 'pg_terminate_backend' },
+	'terminated, deciding' => { at => $line, by => 'pg_terminate_backend' },
+	'cancelled, deciding' => { at => $line, by => 'pg_cancel_backend' },
+	'too long' => { at => $decided },
+	'too long, and a pass goes on' => { at => $decided, n => 1, pass => 1 });
+foreach my $name (sort keys %ends)
+{
+	my $case = $ends{$name};
+	my $n = $case->{n} // 2;
+	my $here = 'midway_' . ++$midway;
+	$boss->query("CREATE DATABASE $here");
+	my $porter = LgSession->new($node, user => 'porter', dbname => $here);
+	my ($hand, $victim);
+	$porter->query($_) foreach map { ('BEGIN; SELECT pg_current_xact_id()', "PREPARE TRANSACTION '$here-$_'") } 1 .. $n;
+	$porter->close;
+	hold($case->{at});
+	policy($here, target => 'prepared transaction', applications => undef, gids => "{$here-%}", roles => '{porter}');
+	ok(is_held($case->{at}), "$name: the visitor is held");
+	if ($case->{pass})
+	{
+		policy('p', enabled => 'false');
+		$victim = LgSession->new($node, user => 'clerk');
+		$hand = LgSession->new($node);
+		$victim->query('BEGIN; SELECT 1');
+		$boss->query('SELECT pg_sleep(0.25)');
+		hold('before proof');
+		$hand->send("SELECT lifeguard.run_policy('p', false)");
+		ok(is_held('before proof'), "$name: so is a pass");
+	}
+	if ($case->{by})
+	{
+		is($boss->query("SELECT $case->{by}(pid) $visitor"), 't', "$name: it is told to end");
+	}
+	else
+	{
+		usleep(3_200_000);    # it may stay for 3 s
+	}
+	let_go($case->{at});
+	ok($boss->poll("SELECT count(*) = 0 $visitor"), "$name: it ends");
+	is($boss->query("SELECT DISTINCT outcome ~ '^spared: (?:the visitor was ended|there was no time left)\$' FROM lifeguard.ledger WHERE gid LIKE '$here-%'"), 't', "$name: the ledger says that nothing was done");
+	is($boss->query("SELECT count(*) FROM pg_prepared_xacts WHERE gid LIKE '$here-%'"), $n, "$name: nothing was");
+	$boss->query("SELECT lifeguard.disable_policy('$here')");
+	if ($case->{pass})
+	{
+		let_go('before proof');
+		$hand->answer;
+		drop('p');
+		$_->close foreach ($hand, $victim);
+	}
+	$boss->poll("SELECT why_not FROM lifeguard.policy_status WHERE name = '$here'", 'it is disabled') or die;
+}
+$boss->query("SELECT lifeguard.enable_policy('midway_$_')") foreach 1 .. $midway;
+ok($boss->poll("SELECT coalesce(string_agg(gid, ' ' ORDER BY gid), '') FROM pg_prepared_xacts WHERE gid LIKE 'midway%'", ''), 'later visitors roll all back');
+ok($boss->poll("SELECT count(*), count(*) FILTER (WHERE outcome LIKE 'rolled back in%') FROM lifeguard.ledger WHERE gid LIKE 'midway%'", '9|9'), 'and the ledger says so of each');
+drop(map { "midway_$_" } 1 .. $midway);
 
 # --- it goes, and another session takes its slot: the only one there is
 policy('p', target => 'idle in transaction');
