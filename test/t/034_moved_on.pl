@@ -473,6 +473,28 @@ ok($boss->poll("SELECT coalesce(string_agg(gid, ' ' ORDER BY gid), '') FROM pg_p
 ok($boss->poll("SELECT count(*), count(*) FILTER (WHERE outcome LIKE 'rolled back in%') FROM lifeguard.ledger WHERE gid LIKE 'midway%'", '9|9'), 'and the ledger says so of each');
 drop(map { "midway_$_" } 1 .. $midway);
 
+# --- what somebody has begun who is ended then, others see to its end, though no passes
+# are made by themselves
+lg_put_in_force($boss, 'pg_lifeguard.sample_interval' => 0) or die;
+policy('p', target => 'active', action => 'cancel then terminate', grace => '300 ms', enabled => 'false');
+foreach my $end ('cancel', 'terminate')
+{
+	my ($hand, $victim) = (LgSession->new($node), LgSession->new($node, user => 'clerk'));
+	$victim->send('DO $$ BEGIN LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$');
+	$boss->query('SELECT pg_sleep(0.25)');
+	hold('after signal');
+	$hand->send("SELECT lifeguard.run_policy('p', false)");
+	ok(is_held('after signal'), "$end midway: a pass has signalled");
+	$boss->query("SELECT pg_${end}_backend(${\$hand->pid})");
+	let_go('after signal');
+	is($hand->answer->{error}{sqlstate}, $end eq 'cancel' ? '57014' : '57P01', "$end midway: whoever made it is ended");
+	ok(comes_out($victim->pid, 'terminated in %'), "$end midway: after the cancel comes the terminate");
+	$_->close foreach ($hand, $victim);
+}
+drop('p');
+$boss->query('ALTER SYSTEM RESET pg_lifeguard.sample_interval');
+lg_put_in_force($boss) or die;
+
 # --- it goes, and another session takes its slot: the only one there is
 policy('p', target => 'idle in transaction');
 my @fill;
