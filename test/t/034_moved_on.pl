@@ -495,6 +495,29 @@ drop('p');
 $boss->query('ALTER SYSTEM RESET pg_lifeguard.sample_interval');
 lg_put_in_force($boss) or die;
 
+# --- nor is it lost what came of an action by hand, when the call is cancelled afterwards
+{
+	my ($hand, $victim, @waiters) = (LgSession->new($node), map { LgSession->new($node, user => 'clerk') } 1 .. 3);
+	$victim->query('BEGIN; LOCK TABLE till');
+	foreach my $waiter (@waiters)
+	{
+		$waiter->query("BEGIN");
+		$waiter->send("LOCK TABLE till");
+	}
+	lg_waits($boss, @waiters) or die;
+	hold('after signal');
+	$hand->send("SELECT lifeguard.terminate_session(${\$victim->pid}, 'blocks')");
+	ok(is_held('after signal'), 'by hand, counting: held');
+	$boss->poll("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ${\$victim->pid}") or die;
+	$boss->query("SELECT pg_cancel_backend(${\$hand->pid})");
+	let_go('after signal');
+	is($hand->answer->{error}{sqlstate}, '57014', 'by hand, counting: the call is cancelled');
+	ok(comes_out($victim->pid, 'terminated in %'), 'by hand, counting: the ledger says what came of it');
+	is($boss->query("SELECT blocked_total, waiters_freed IS NULL FROM lifeguard.ledger WHERE pid = ${\$victim->pid}"), '2|t', 'by hand, counting: not whom it has freed');
+	ok(slurp_file($node->logfile) =~ /action by hand on session with PID ${\$victim->pid}: terminated in/, 'by hand, counting: so does the server log');
+	$_->close foreach ($hand, $victim, @waiters);
+}
+
 # --- it goes, and another session takes its slot: the only one there is
 policy('p', target => 'idle in transaction');
 my @fill;
