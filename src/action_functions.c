@@ -248,6 +248,7 @@ typedef struct ByHand
 	LgLedgerEntry entry;
 	uint64 number;	  /* of that entry */
 	const char *role; /* that asks for it */
+	int freed;		  /* sessions that waited for the victim and do so no more; -1 = not known */
 } ByHand;
 
 static void
@@ -278,20 +279,29 @@ give_up(int code, Datum arg)
 	lg_actions_release(&action->acting);
 	lg_actions_describe(&action->acting, outcome, LG_OUTCOME_SIZE);
 	if (action->acting.progress != LG_PROGRESS_PENDING)
-		lg_ledger_finish(action->number, outcome, GetCurrentTimestamp(), 0);
+		lg_ledger_finish(action->number, outcome, GetCurrentTimestamp(),
+						 action->acting.progress == LG_PROGRESS_DONE ? -1 : 0);
+	lg_collector_wake();
 	log_action(action, outcome);
 }
 
+/* Signal, and see what comes of it. */
 static void
 signal_once(ByHand *action, const LgProof *proof, const LgReason *reason)
 {
-	lg_actions_signal(&action->acting, proof, reason);
+	LgActing *acting = &action->acting;
+
+	lg_actions_signal(acting, proof, reason);
 	PG_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(action));
 	{
-		watch(&action->acting);
+		watch(acting);
+		lg_actions_release(acting);
+		if (acting->progress == LG_PROGRESS_DONE)
+			action->freed = count_freed(&action->entry, &acting->victim);
+		else
+			action->freed = acting->progress == LG_PROGRESS_PENDING ? -1 : 0;
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(action));
-	lg_actions_release(&action->acting);
 }
 
 /* Signal, and again if it was met in the middle of something short. */
@@ -318,8 +328,6 @@ act(const LgSession *victim, LgAction what, const char *why, char *outcome)
 	ByHand action = {.acting = {.victim = *victim, .action = what}};
 	LgProof proof = {.pid = victim->pid, .backend_start = victim->backend_start};
 	LgReason reason;
-	LgProgress progress;
-	int freed = 0;
 
 	if (what == LG_ACTION_CANCEL)
 		proof.query_start = victim->query_start;
@@ -332,14 +340,10 @@ act(const LgSession *victim, LgAction what, const char *why, char *outcome)
 	lg_collector_wake();
 	signal_victim(&action, &proof, &reason);
 
-	progress = action.acting.progress;
 	lg_actions_describe(&action.acting, outcome, LG_OUTCOME_SIZE);
-	if (progress == LG_PROGRESS_DONE)
-		freed = count_freed(&action.entry, victim);
-	else if (progress == LG_PROGRESS_PENDING)
-		freed = -1;
 	lg_ledger_finish(action.number, outcome,
-					 progress == LG_PROGRESS_PENDING ? 0 : GetCurrentTimestamp(), freed);
+					 action.acting.progress == LG_PROGRESS_PENDING ? 0 : GetCurrentTimestamp(),
+					 action.freed);
 	lg_collector_wake();
 	log_action(&action, outcome);
 }

@@ -26,6 +26,7 @@
 #include "sessions.h"
 #include "settings.h"
 #include "shared.h"
+#include "test_point.h"
 
 #define LONGEST_PASS (5 * USECS_PER_SEC) /* until what it has decided is not acted on any more */
 #define MAX_NOTED 10 /* new entries of a policy, in a minute, about sessions on which nobody acts */
@@ -334,7 +335,8 @@ note_spared(LgRescue *rescue, LgCandidate *candidate)
 
 /*
  * Decide that a prepared transaction is rolled back.  That may write and wait, so
- * the visitor does it when the pass is over.
+ * the visitor does it when the pass is over.  If it does not come to that, the next
+ * visit decides anew, and finds no mark in its way.
  */
 static void
 doom(LgRescue *rescue, LgCandidate *candidate)
@@ -342,9 +344,9 @@ doom(LgRescue *rescue, LgCandidate *candidate)
 	LgLedgerEntry *entry = palloc(sizeof(LgLedgerEntry));
 
 	(void) record(entry, rescue, candidate, "", LG_OUTCOME_ROLLING_BACK);
+	candidate->dooms = true; /* before anything may be interrupted */
 	lg_pending_count(rescue, candidate);
-	candidate->dooms = true;
-	lg_state_mark(candidate->local, candidate->session->slot)->acted = LG_POLICY_TERMINATE;
+	LG_TEST_POINT("before the log line");
 	write_log(candidate, entry, false);
 	pfree(entry);
 }

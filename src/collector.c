@@ -322,11 +322,6 @@ lg_collector_run_alone(void (*work)(LgTime now, void *arg), void *arg)
 		lg_shared_end_pass();
 	}
 	PG_END_TRY();
-
-	/* what a session has begun the collector sees to its end, and into the table */
-	if (lg_shared->collector_pid != MyProcPid &&
-		(lg_shared->next_look != 0 || lg_records_unflushed() > 0))
-		lg_collector_wake();
 }
 
 /*

@@ -233,6 +233,14 @@ send_signal(LgPending *pending)
 	lg_actions_signal(&pending->acting, &pending->proof, &pending->reason);
 }
 
+/* However this pass ends, and whether others are made: by then somebody looks. */
+static void
+look_by(int64 due)
+{
+	if (lg_shared->next_look == 0 || due < lg_shared->next_look)
+		lg_shared->next_look = due;
+}
+
 /* A place for one more action, or NULL. */
 static LgPending *
 free_place(void)
@@ -334,6 +342,7 @@ lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 en
 
 	pending->acting.action = lg_pending_first_action(policy, candidate->session);
 	pending->entry = entry;
+	look_by(rescue->now.mono);
 	send_signal(pending);
 	if (pending->acting.progress == LG_PROGRESS_PENDING)
 		lg_pending_count(rescue, candidate);
@@ -438,6 +447,7 @@ lg_pending_judge(const LgLocalPolicy *local, uint64 entry, int waiting_before, L
 	pending->waiting_before = waiting_before;
 	pending->used_before = -1;
 	pending->entry = entry;
+	look_by(pending->judge_at);
 }
 
 /* What a cancel did not end, a terminate will. */

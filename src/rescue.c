@@ -345,11 +345,8 @@ lg_rescue_consider_prepared(LgRescue *rescue, const LgPrepared *prepared)
 	for (int i = 0; i < rescue->n_in_force[LG_TARGET_PREPARED]; i++)
 	{
 		LgLocalPolicy *local = rescue->in_force[LG_TARGET_PREPARED][i];
-		LgCandidate *candidate;
+		LgCandidate *candidate = add_candidate(rescue, local, session);
 
-		if (!rescue->all && lg_state_is_over(local, prepared->slot, prepared->prepared_at))
-			continue;
-		candidate = add_candidate(rescue, local, session);
 		candidate->prepared = prepared;
 		candidate->since = prepared->prepared_at;
 		candidate->facts.session = NULL; /* what policies ask of sessions is not asked of it */

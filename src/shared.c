@@ -17,6 +17,7 @@
 #include "utils/wait_event.h"
 
 #include "brakes.h"
+#include "collector.h"
 #include "compat.h"
 #include "contention.h"
 #include "endings.h"
@@ -180,7 +181,10 @@ lg_shared_require(void)
 								"the server.")));
 }
 
-/* Hand the pass on if it is still ours: on error, on exit, or when done. */
+/*
+ * Hand the pass on if it is still ours: on error, on exit, or when done.  What a
+ * session has begun the collector sees to its end, and into the table.
+ */
 static void
 release_pass(int code, Datum arg)
 {
@@ -192,8 +196,12 @@ release_pass(int code, Datum arg)
 		lg_shared->pass_owner = 0;
 	LWLockRelease(lg_shared->lock);
 
-	if (mine)
-		ConditionVariableBroadcast(&lg_shared->pass_free);
+	if (!mine)
+		return;
+	ConditionVariableBroadcast(&lg_shared->pass_free);
+	if (lg_shared->collector_pid != MyProcPid &&
+		(lg_shared->next_look != 0 || lg_records_unflushed() > 0))
+		lg_collector_wake();
 }
 
 static bool
@@ -234,7 +242,8 @@ lg_shared_begin_pass(void)
 }
 
 /*
- * Let the next pass begin.  Takes lg_shared->lock for a moment.
+ * Let the next pass begin, and wake the collector if ours has left something to do.
+ * Takes lg_shared->lock, and what that needs, each for a moment.  Raises nothing.
  */
 void
 lg_shared_end_pass(void)

@@ -46,7 +46,7 @@ typedef struct LgEpisodeMark
 {
 	TimestampTz since; /* the episode; another: nothing is recorded of this one */
 	uint64 entry;
-	LgPolicyAction acted; /* the strongest that was done; LG_POLICY_LOG: nothing yet */
+	LgPolicyAction acted; /* the strongest that was signalled; LG_POLICY_LOG: nothing yet */
 	bool rehearsed;
 	bool noted;	  /* that nobody acts has been counted, and recorded or left */
 	bool unmeant; /* its texts are not those that the policy means */

@@ -467,14 +467,13 @@ note_judged(const LgRescue *rescue)
 	lg_visits_judged_others(MyDatabaseId, visit.in_force, now, now + RETRY_INTERVAL);
 }
 
-/* Copy what outlives the pass. */
+/* Copy what outlives the pass, however it ends; there is room for it. */
 static void
-take_doomed(const LgRescue *rescue)
+take_doomed(int code, Datum arg)
 {
+	const LgRescue *rescue = (const LgRescue *) DatumGetPointer(arg);
+
 	visit.n_doomed = 0;
-	visit.waiting = rescue->waiting;
-	visit.doomed =
-		MemoryContextAllocZero(visit.context, sizeof(Doomed) * Max(rescue->n_candidates, 1));
 	for (int i = 0; i < rescue->n_candidates; i++)
 	{
 		const LgCandidate *candidate = &rescue->candidates[i];
@@ -488,6 +487,21 @@ take_doomed(const LgRescue *rescue)
 		doomed->blocked_total = candidate->facts.blocked_total;
 		visit.n_doomed++;
 	}
+}
+
+/* Whatever interrupts it, what it has recorded is known to leave(). */
+static void
+carry_out(LgRescue *rescue)
+{
+	visit.waiting = rescue->waiting;
+	visit.doomed =
+		MemoryContextAllocZero(visit.context, sizeof(Doomed) * Max(rescue->n_candidates, 1));
+	PG_ENSURE_ERROR_CLEANUP(take_doomed, PointerGetDatum(rescue));
+	{
+		lg_carry_out(rescue);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(take_doomed, PointerGetDatum(rescue));
+	take_doomed(0, PointerGetDatum(rescue));
 }
 
 /* A pass over the prepared transactions of this database, and nobody else. */
@@ -514,25 +528,22 @@ decide(LgTime now, void *arg)
 	for (int i = 0; i < visit.n; i++)
 		lg_rescue_consider_prepared(rescue, &visit.found[i]);
 	lg_rescue_decide(rescue);
-	lg_carry_out(rescue);
-	take_doomed(rescue);
+	carry_out(rescue);
 	if (only == NULL)
 		note_judged(rescue);
 }
 
-/* Afterwards: who is still there may be tried again; was it of use? */
+/* Afterwards: was it of use? */
 static void
 settle(LgTime now, void *arg)
 {
 	for (int i = 0; i < visit.n_doomed; i++)
 	{
 		const Doomed *doomed = &visit.doomed[i];
-		LgEpisodeMark *mark = lg_state_mark(doomed->local, doomed->prepared.slot);
+		const LgEpisodeMark *mark = lg_state_mark(doomed->local, doomed->prepared.slot);
 
 		if (doomed->rolled_back)
 			lg_pending_judge(doomed->local, mark->entry, visit.waiting, now);
-		else if (mark->since == doomed->prepared.prepared_at)
-			mark->acted = LG_POLICY_LOG;
 	}
 	lg_shared->next_look = lg_pending_tend(now);
 }

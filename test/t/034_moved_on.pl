@@ -1,6 +1,7 @@
 # Victims that move on at the last moment are spared, and nobody is hit or told
 # in their place.  The moments are held by a test build of the library; then
-# many sessions move on by themselves.  The same build holds a reset.
+# many sessions move on by themselves.  The same build holds a reset, and whoever is
+# ended in the middle of what he has begun.
 
 use strict;
 use warnings;
@@ -27,7 +28,7 @@ my $build = PostgreSQL::Test::Utils::tempdir;
 
 my $node = lg_server('moved', conf => <<'END');
 max_connections = 12
-max_prepared_transactions = 4
+max_prepared_transactions = 12
 superuser_reserved_connections = 0
 log_line_prefix = '%m [%p] '
 log_statement = all
@@ -421,6 +422,115 @@ foreach my $name ('dropped', 'paused')
 	$boss->query("ROLLBACK PREPARED 'turned'");
 	drop($_) foreach qw(p turned);
 	$_->close foreach ($porter, $hand, $late, $victim);
+}
+
+# --- a visitor that is ended after it has decided says of each what it has not come to
+# do, and a later one does it.  Each time in another database: where one has failed
+# none goes for 10 s.
+my $decided = 'between decision and rollback';
+my $line = 'before the log line';
+my $visitor = q(FROM pg_stat_activity WHERE backend_type = 'pg_lifeguard visitor');
+my $midway = 0;
+my %ends = (
+	'terminated, about to act' => { at => $decided, by => 'pg_terminate_backend' },
+	'terminated, deciding' => { at => $line, by => 'pg_terminate_backend' },
+	'cancelled, deciding' => { at => $line, by => 'pg_cancel_backend' },
+	'too long' => { at => $decided },
+	'too long, and a pass goes on' => { at => $decided, n => 1, pass => 1 });
+foreach my $name (sort keys %ends)
+{
+	my $case = $ends{$name};
+	my $n = $case->{n} // 2;
+	my $here = 'midway_' . ++$midway;
+	$boss->query("CREATE DATABASE $here");
+	my $porter = LgSession->new($node, user => 'porter', dbname => $here);
+	my ($hand, $victim);
+	$porter->query($_) foreach map { ('BEGIN; SELECT pg_current_xact_id()', "PREPARE TRANSACTION '$here-$_'") } 1 .. $n;
+	$porter->close;
+	hold($case->{at});
+	policy($here, target => 'prepared transaction', applications => undef, gids => "{$here-%}", roles => '{porter}');
+	ok(is_held($case->{at}), "$name: the visitor is held");
+	if ($case->{pass})
+	{
+		policy('p', enabled => 'false');
+		$victim = LgSession->new($node, user => 'clerk');
+		$hand = LgSession->new($node);
+		$victim->query('BEGIN; SELECT 1');
+		$boss->query('SELECT pg_sleep(0.25)');
+		hold('before proof');
+		$hand->send("SELECT lifeguard.run_policy('p', false)");
+		ok(is_held('before proof'), "$name: so is a pass");
+	}
+	if ($case->{by})
+	{
+		is($boss->query("SELECT $case->{by}(pid) $visitor"), 't', "$name: it is told to end");
+	}
+	else
+	{
+		usleep(3_200_000);    # it may stay for 3 s
+	}
+	let_go($case->{at});
+	ok($boss->poll("SELECT count(*) = 0 $visitor"), "$name: it ends");
+	is($boss->query("SELECT DISTINCT outcome ~ '^spared: (?:the visitor was ended|there was no time left)\$' FROM lifeguard.ledger WHERE gid LIKE '$here-%'"), 't', "$name: the ledger says that nothing was done");
+	is($boss->query("SELECT count(*) FROM pg_prepared_xacts WHERE gid LIKE '$here-%'"), $n, "$name: nothing was");
+	$boss->query("SELECT lifeguard.disable_policy('$here')");
+	if ($case->{pass})
+	{
+		let_go('before proof');
+		$hand->answer;
+		drop('p');
+		$_->close foreach ($hand, $victim);
+	}
+	$boss->poll("SELECT why_not FROM lifeguard.policy_status WHERE name = '$here'", 'it is disabled') or die;
+}
+$boss->query("SELECT lifeguard.enable_policy('midway_$_')") foreach 1 .. $midway;
+ok($boss->poll("SELECT coalesce(string_agg(gid, ' ' ORDER BY gid), '') FROM pg_prepared_xacts WHERE gid LIKE 'midway%'", ''), 'later visitors roll all back');
+ok($boss->poll("SELECT count(*), count(*) FILTER (WHERE outcome LIKE 'rolled back in%') FROM lifeguard.ledger WHERE gid LIKE 'midway%'", '9|9'), 'and the ledger says so of each');
+drop(map { "midway_$_" } 1 .. $midway);
+
+# --- what somebody has begun who is ended then, others see to its end, though no passes
+# are made by themselves
+lg_put_in_force($boss, 'pg_lifeguard.sample_interval' => 0) or die;
+policy('p', target => 'active', action => 'cancel then terminate', grace => '300 ms', enabled => 'false');
+foreach my $end ('cancel', 'terminate')
+{
+	my ($hand, $victim) = (LgSession->new($node), LgSession->new($node, user => 'clerk'));
+	$victim->send('DO $$ BEGIN LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP; END $$');
+	$boss->query('SELECT pg_sleep(0.25)');
+	hold('after signal');
+	$hand->send("SELECT lifeguard.run_policy('p', false)");
+	ok(is_held('after signal'), "$end midway: a pass has signalled");
+	$boss->query("SELECT pg_${end}_backend(${\$hand->pid})");
+	let_go('after signal');
+	is($hand->answer->{error}{sqlstate}, $end eq 'cancel' ? '57014' : '57P01', "$end midway: whoever made it is ended");
+	ok(comes_out($victim->pid, 'terminated in %'), "$end midway: after the cancel comes the terminate");
+	$_->close foreach ($hand, $victim);
+}
+drop('p');
+$boss->query('ALTER SYSTEM RESET pg_lifeguard.sample_interval');
+lg_put_in_force($boss) or die;
+
+# --- nor is it lost what came of an action by hand, when the call is cancelled afterwards
+{
+	my ($hand, $victim, @waiters) = (LgSession->new($node), map { LgSession->new($node, user => 'clerk') } 1 .. 3);
+	$victim->query('BEGIN; LOCK TABLE till');
+	foreach my $waiter (@waiters)
+	{
+		$waiter->query("BEGIN");
+		$waiter->send("LOCK TABLE till");
+	}
+	lg_waits($boss, @waiters) or die;
+	hold('after signal');
+	$hand->send("SELECT lifeguard.terminate_session(${\$victim->pid}, 'blocks')");
+	ok(is_held('after signal'), 'by hand, counting: held');
+	$boss->poll("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = ${\$victim->pid}") or die;
+	$boss->query("SELECT pg_cancel_backend(${\$hand->pid})");
+	let_go('after signal');
+	is($hand->answer->{error}{sqlstate}, '57014', 'by hand, counting: the call is cancelled');
+	ok(comes_out($victim->pid, 'terminated in %'), 'by hand, counting: the ledger says what came of it');
+	is($boss->query("SELECT blocked_total, waiters_freed IS NULL FROM lifeguard.ledger WHERE pid = ${\$victim->pid}"), '2|t', 'by hand, counting: not whom it has freed');
+	ok(slurp_file($node->logfile) =~ /action by hand on session with PID ${\$victim->pid}: terminated in/, 'by hand, counting: so does the server log');
+	$_->close foreach ($hand, $victim, @waiters);
 }
 
 # --- it goes, and another session takes its slot: the only one there is
