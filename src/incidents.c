@@ -550,6 +550,7 @@ static const Oid column_types[] = {TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, TIME
 
 const LgRecordType lg_incident_type = {.table = "incident_entries",
 									   .time = "since",
+									   .end = "o.until",
 									   .size = sizeof(LgIncident),
 									   .capacity = capacity,
 									   .n_columns = lengthof(column_types),
