@@ -164,11 +164,12 @@ static const struct
 		{transaction_suspects,
 		 "transactions that never paused, what they did after their last recorded pause, and waits"
 		 " that were not recorded because they were short or are not over"},
-	[LG_TARGET_BLOCKER] =
-		{blocker_suspects,
-		 "of a blocker that was not idle in transaction, " WHETHER_CLIENT ", how long it had been"
-		 " at its statement before the first recorded wait, and statements during which nobody new came to wait; waits"
-		 " that were not recorded because they were short or are not over"},
+	[LG_TARGET_BLOCKER] = {blocker_suspects,
+						   "of a blocker that was not idle in transaction, " WHETHER_CLIENT
+						   ", how long it had been"
+						   " at its statement before the first recorded wait, and statements "
+						   "during which nobody new came to wait; waits"
+						   " that were not recorded because they were short or are not over"},
 	[LG_TARGET_WAITER] = {waiter_suspects,
 						  WHETHER_CLIENT "; how many waited behind this one; waits that were not"
 										 " recorded because they were short or are not over"},

@@ -215,7 +215,11 @@ COMMENT ON FUNCTION lifeguard.report_incidents(timestamptz, timestamptz) IS
 -- hidden from nobody in lock_wait_history either.
 CREATE VIEW lifeguard.report_waits AS
 WITH memory AS MATERIALIZED (SELECT m.* FROM lifeguard.read_lock_wait_history() m)
-SELECT m.wait_start, m.duration, m.ended_by, m.relation_name, m.locktype, m.waiter_application_name,
+SELECT m.wait_start, m.duration, m.ended_by,
+	CASE WHEN m.relation_name IS NULL AND m.relation IS NOT NULL THEN (
+		SELECT e.relation_name FROM ONLY lifeguard.lock_wait_entries e WHERE e.boot = m.boot AND e.number = m.number)
+		ELSE m.relation_name END AS relation_name,
+	m.locktype, m.waiter_application_name,
 	m.waiter_usename, m.root_application_name, m.root_usename
 FROM memory m
 UNION ALL
