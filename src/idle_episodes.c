@@ -221,13 +221,15 @@ static const Oid column_types[] = {
 	TEXTOID,		/* recorded_on */
 };
 
-const LgRecordType lg_idle_transaction_type = {.table = "idle_transaction_entries",
-											   .time = "idle_start",
-											   .size = sizeof(IdleRecord),
-											   .capacity = capacity,
-											   .n_columns = lengthof(column_types),
-											   .types = column_types,
-											   .add_row = add_row};
+const LgRecordType lg_idle_transaction_type = {
+	.table = "idle_transaction_entries",
+	.time = "idle_start",
+	.end = "COALESCE(o.idle_start + o.duration, o.idle_start)",
+	.size = sizeof(IdleRecord),
+	.capacity = capacity,
+	.n_columns = lengthof(column_types),
+	.types = column_types,
+	.add_row = add_row};
 
 /*
  * lifeguard.read_idle_transactions(): the records in shared memory, for the view

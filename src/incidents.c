@@ -308,23 +308,30 @@ look_for_relief(LgIncidents *incidents, TimestampTz now)
 
 /* Change the record to what is known now. */
 static void
+put_record(LgIncidents *incidents)
+{
+	LgIncident *place = lg_records_begin_change(LG_INCIDENTS, incidents->number, true);
+
+	if (place != NULL)
+	{
+		incidents->now.head = place->head;
+		*place = incidents->now;
+	}
+	lg_records_end_change();
+}
+
+/* The same, and see to the name of the relation. */
+static void
 write_record(LgIncidents *incidents, int64 mono)
 {
 	LgIncident *now = &incidents->now;
-	LgIncident *place;
 
 	/* the name stays with the record: the relation may be dropped, or make room for others */
 	if (OidIsValid(now->first.relation) && now->first.relation_name[0] == '\0' &&
 		!lg_names_find(now->first.databaseid, now->first.relation, now->first.relation_name))
 		lg_names_want(now->first.databaseid, now->first.relation);
 
-	place = lg_records_begin_change(LG_INCIDENTS, incidents->number, true);
-	if (place != NULL)
-	{
-		now->head = place->head;
-		*place = *now;
-	}
-	lg_records_end_change();
+	put_record(incidents);
 	incidents->changed = false;
 	incidents->written = mono;
 }
@@ -449,6 +456,20 @@ lg_incidents_observe(LgMemory *memory)
 		write_record(incidents, memory->now.mono);
 }
 
+/*
+ * The server ends: what has changed since the record was written belongs to it.  Only
+ * when nobody makes passes any more; the postmaster's last act, which allocates nothing
+ * and raises no error.
+ */
+void
+lg_incidents_close(void)
+{
+	LgIncidents *incidents = lg_shared->incidents;
+
+	if (incidents->number != 0 && incidents->changed)
+		put_record(incidents);
+}
+
 /* --- as a row ---------------------------------------------------------------------- */
 
 static void
@@ -529,6 +550,7 @@ static const Oid column_types[] = {TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, TIME
 
 const LgRecordType lg_incident_type = {.table = "incident_entries",
 									   .time = "since",
+									   .end = "o.until",
 									   .size = sizeof(LgIncident),
 									   .capacity = capacity,
 									   .n_columns = lengthof(column_types),

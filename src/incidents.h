@@ -57,5 +57,6 @@ extern const LgRecordType lg_incident_type;
 extern Size lg_incidents_size(void);
 extern bool lg_incidents_is_open(void);
 extern void lg_incidents_observe(LgMemory *memory);
+extern void lg_incidents_close(void);
 
 #endif /* LG_INCIDENTS_H */

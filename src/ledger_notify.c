@@ -23,16 +23,19 @@
 #define CHANNEL "pg_lifeguard"
 #define LONGEST_PAYLOAD "7900" /* bytes; PostgreSQL's own bound is 7,999 */
 
-/* What does not fit into a payload is shortened, the least needed first. */
+/*
+ * Any role that may connect to the home database can listen: a payload has no more than
+ * what the view ledger shows to all of them.  What does not fit into one is left out,
+ * the least needed first.
+ */
 static const char *const read_payload =
 	"SELECT CASE WHEN octet_length(j::text) <= " LONGEST_PAYLOAD " THEN j::text"
-	" WHEN octet_length(shorter::text) <= " LONGEST_PAYLOAD " THEN shorter::text"
-	" ELSE (shorter - '{query,reason,gid,relation_name,application_name}'::text[])::text END "
-	"FROM (SELECT j, (j - 'query_tags') || jsonb_build_object('query', left(j->>'query', 200))"
-	"       AS shorter"
-	"      FROM (SELECT to_jsonb(e) - '{boot,number,userid}'::text[] AS j"
-	"            FROM ONLY lifeguard.ledger_entries e"
-	"            WHERE e.boot = $1 AND e.number = $2) one) both_forms";
+	" ELSE (j - '{reason,gid,relation_name,application_name}'::text[])::text END "
+	"FROM (SELECT to_jsonb(e) - '{boot,number,userid}'::text[]"
+	"       - '{backend_start,client_addr,state,state_age,query,query_tags}'::text[]"
+	"       - CASE WHEN e.policy IS NULL THEN '{}'::text[] ELSE '{reason}' END AS j"
+	"      FROM ONLY lifeguard.ledger_entries e"
+	"      WHERE e.boot = $1 AND e.number = $2) one";
 
 static void
 notify_one(const LgLedgerEntry *entry)

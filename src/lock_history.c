@@ -167,6 +167,7 @@ ready(const void *data, TimestampTz now)
 
 const LgRecordType lg_lock_wait_type = {.table = "lock_wait_entries",
 										.time = "wait_start",
+										.end = "COALESCE(o.wait_start + o.duration, o.wait_start)",
 										.size = sizeof(LgLockWaitRecord),
 										.capacity = capacity,
 										.n_columns = lengthof(types),

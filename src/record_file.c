@@ -32,6 +32,7 @@
 #include "utils/timestamp.h"
 
 #include "idle_episodes.h"
+#include "incidents.h"
 #include "lock_episodes.h"
 #include "names.h"
 #include "refusals.h"
@@ -161,6 +162,7 @@ lg_record_file_save(int code, Datum arg)
 	lg_lock_episodes_close_all(GetCurrentTimestamp());
 	lg_idle_episodes_close_all(GetCurrentTimestamp());
 	lg_refusals_close();
+	lg_incidents_close();
 
 	n = write_records(NULL);
 	if (n == 0)

@@ -49,7 +49,8 @@ typedef enum LgRecordKind
 typedef struct LgRecordType
 {
 	const char *table; /* in schema lifeguard */
-	const char *time;  /* the column that retention goes by */
+	const char *time;  /* the column that says when it was, or began; it has an index */
+	const char *end;   /* when a row o is over, which retention goes by; NULL = at that time */
 	int size;		   /* of a record, in bytes */
 	int (*capacity)(void);
 	int n_columns;	  /* that add_row adds */

@@ -147,6 +147,10 @@ static const char *const ddl_suspects =
 												   "('ShareLock', 'ShareRowExclusiveLock',"
 												   " 'ExclusiveLock', 'AccessExclusiveLock')";
 
+/* Stays idle in transaction are recorded of client sessions only, waits of all. */
+#define WHETHER_CLIENT                                                                             \
+	"whether it was a client session and not, say, a subscription's worker, which a pass spares"
+
 /* How each target is replayed; NULLs: it cannot be. */
 static const struct
 {
@@ -160,18 +164,20 @@ static const struct
 		{transaction_suspects,
 		 "transactions that never paused, what they did after their last recorded pause, and waits"
 		 " that were not recorded because they were short or are not over"},
-	[LG_TARGET_BLOCKER] =
-		{blocker_suspects,
-		 "of a blocker that was not idle in transaction, how long it had been at its statement "
-		 "before"
-		 " the first recorded wait, and statements during which nobody new came to wait; waits"
-		 " that were not recorded because they were short or are not over"},
-	[LG_TARGET_WAITER] = {waiter_suspects, "how many waited behind this one; waits that were not"
-										   " recorded because they were short or are not over"},
-	[LG_TARGET_QUEUED_DDL] = {ddl_suspects,
-							  "whether those behind it would have had to wait for its own blocker "
-							  "all the same; waits that"
-							  " were not recorded because they were short or are not over"},
+	[LG_TARGET_BLOCKER] = {blocker_suspects,
+						   "of a blocker that was not idle in transaction, " WHETHER_CLIENT
+						   ", how long it had been"
+						   " at its statement before the first recorded wait, and statements "
+						   "during which nobody new came to wait; waits"
+						   " that were not recorded because they were short or are not over"},
+	[LG_TARGET_WAITER] = {waiter_suspects,
+						  WHETHER_CLIENT "; how many waited behind this one; waits that were not"
+										 " recorded because they were short or are not over"},
+	[LG_TARGET_QUEUED_DDL] =
+		{ddl_suspects,
+		 WHETHER_CLIENT "; whether those behind it would have had to wait for its own blocker "
+						"all the same; waits that"
+						" were not recorded because they were short or are not over"},
 };
 
 /*

@@ -108,19 +108,23 @@ lg_retention_measure(Oid extension, const LgRecordType *type)
 }
 
 /*
- * Delete the oldest rows, at most LG_PURGE_SIZE and at most so many, that are
- * from before that time, but none that somebody has locked.  Returns how many.
+ * Delete the oldest rows, at most LG_PURGE_SIZE and at most so many, that were over
+ * before that time, but none that somebody has locked.  Returns how many.
  * Raises an error if the table cannot be used.  Needs SPI and a snapshot.
+ *
+ * They are found by when they began, which has an index.  What had begun by then but
+ * was not over is passed by: no more than one row of each session there was.
  */
 int64
 lg_retention_delete(Oid extension, const LgRecordType *type, TimestampTz before, int64 most)
 {
 	Oid types[] = {TIMESTAMPTZOID, INT8OID};
 	Datum values[] = {TimestampTzGetDatum(before), Int64GetDatum(Min(most, LG_PURGE_SIZE))};
+	char *over = type->end != NULL ? psprintf(" AND %s < $1", type->end) : "";
 	char *sql = psprintf("DELETE FROM ONLY lifeguard.%s e WHERE e.ctid = ANY (ARRAY("
-						 "SELECT o.ctid FROM ONLY lifeguard.%s o WHERE o.%s < $1 "
+						 "SELECT o.ctid FROM ONLY lifeguard.%s o WHERE o.%s < $1%s "
 						 "ORDER BY o.%s LIMIT $2 FOR UPDATE SKIP LOCKED))",
-						 type->table, type->table, type->time, type->time);
+						 type->table, type->table, type->time, over, type->time);
 
 	lg_members_use_table(extension, type->table, RowExclusiveLock);
 	if (SPI_execute_with_args(sql, lengthof(types), types, values, NULL, false, 0) != SPI_OK_DELETE)

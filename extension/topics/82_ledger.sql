@@ -70,12 +70,16 @@ COMMENT ON COLUMN lifeguard.ledger_entries.recorded_on IS 'primary or standby';
 
 -- Memory is asked once, so that no entry is shown twice or, between two
 -- questions, not at all.  A barrier, because the table's rows are masked here:
--- no function of the caller's may see them before.
+-- no function of the caller's may see them before.  A relation's name that memory has
+-- no more, for it has room for few, is in the table.
 CREATE VIEW lifeguard.ledger WITH (security_barrier = true) AS
 WITH memory AS MATERIALIZED (SELECT m.* FROM lifeguard.read_ledger() m)
 SELECT m.at, m.policy, m.target, m.action, m.pid, m.gid, m.backend_start, m.usename, m.datname,
 	m.application_name, m.client_addr, m.state, m.state_age, m.blocked_total, m.blocked_pids,
-	m.relation_name, m.query, m.query_tags, m.signal, m.outcome, m.outcome_at, m.repeats,
+	CASE WHEN m.relation_name IS NULL THEN (
+		SELECT e.relation_name FROM ONLY lifeguard.ledger_entries e WHERE e.boot = m.boot AND e.number = m.number)
+		ELSE m.relation_name END AS relation_name,
+	m.query, m.query_tags, m.signal, m.outcome, m.outcome_at, m.repeats,
 	m.waiters_freed, m.reason, m.recorded_on
 FROM memory m
 UNION ALL

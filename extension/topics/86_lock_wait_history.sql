@@ -144,7 +144,8 @@ COMMENT ON COLUMN lifeguard.lock_wait_entries.recorded_on IS 'primary or standby
 
 -- Memory is asked once, so that no wait is shown twice or, between two questions,
 -- not at all.  A barrier, because the table's rows are masked here: no function of
--- the caller's may see them before.
+-- the caller's may see them before.  A relation's name that memory has no more, for it
+-- has room for few, is in the table.
 CREATE VIEW lifeguard.lock_wait_history WITH (security_barrier = true) AS
 WITH memory AS MATERIALIZED (SELECT m.* FROM lifeguard.read_lock_wait_history() m)
 SELECT
@@ -155,7 +156,11 @@ SELECT
 	m.root_query, m.root_query_tags, m.root_at_end_pid, m.root_at_end_backend_start,
 	m.root_at_end_usename, m.root_at_end_datname, m.root_at_end_application_name,
 	m.root_at_end_client_addr, m.root_at_end_state, m.root_at_end_query_id, m.root_at_end_query,
-	m.root_at_end_query_tags, m.locktype, m.relation, m.relation_name, m.page, m.tuple,
+	m.root_at_end_query_tags, m.locktype, m.relation,
+	CASE WHEN m.relation_name IS NULL AND m.relation IS NOT NULL THEN (
+		SELECT e.relation_name FROM ONLY lifeguard.lock_wait_entries e WHERE e.boot = m.boot AND e.number = m.number)
+		ELSE m.relation_name END AS relation_name,
+	m.page, m.tuple,
 	m.classid, m.objid, m.objsubid, m.mode, m.held_mode, m.wait_start, m.duration, m."precision", m.estimated, m.max_queue, m.ended_by,
 	m.database, m.recorded_on
 FROM memory m

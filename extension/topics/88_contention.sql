@@ -114,10 +114,15 @@ GRANT EXECUTE ON FUNCTION lifeguard.read_contention(),
 
 -- Memory is asked once, so that no minute is counted twice or, between two
 -- questions, not at all.  A barrier, because the table's rows are masked here:
--- no function of the caller's may see them before.
+-- no function of the caller's may see them before.  A relation's name that memory has
+-- no more, for it has room for few, is in the table.
 CREATE VIEW lifeguard.contention_minutes WITH (security_barrier = true) AS
 WITH memory AS MATERIALIZED (SELECT m.* FROM lifeguard.read_contention() m)
-SELECT m.minute, m.datname, m.relation, m.relation_name, m.locktype, m.mode, m.held_mode,
+SELECT m.minute, m.datname, m.relation,
+	CASE WHEN m.relation_name IS NULL AND m.relation IS NOT NULL THEN (
+		SELECT e.relation_name FROM ONLY lifeguard.contention_entries e WHERE e.boot = m.boot AND e.number = m.number)
+		ELSE m.relation_name END AS relation_name,
+	m.locktype, m.mode, m.held_mode,
 	m.root_application_name, m.root_usename, m.root_query_id, m.root_query,
 	m.waiter_application_name, m.waiter_usename, m.waiter_query_id, m.waiter_query,
 	m.waits, m.waits_seen, m.seconds_seen, m.seconds_estimated, m.histogram, m.max,

@@ -216,12 +216,12 @@ COMMENT ON FUNCTION lifeguard.report_incidents(timestamptz, timestamptz) IS
 -- hidden from nobody in lock_wait_history either.
 CREATE VIEW lifeguard.report_waits AS
 WITH memory AS MATERIALIZED (SELECT m.* FROM lifeguard.read_lock_wait_history() m)
-SELECT m.wait_start, m.duration, m.ended_by, m.relation_name, m.locktype, m.waiter_application_name,
-	m.waiter_usename, m.root_application_name, m.root_usename
+SELECT m.wait_start, m.duration, m.ended_by, COALESCE(m.relation_name, CASE WHEN m.relation IS NOT NULL THEN (
+		SELECT e.relation_name FROM ONLY lifeguard.lock_wait_entries e WHERE e.boot = m.boot AND e.number = m.number) END) AS relation_name,
+	m.locktype, m.waiter_application_name, m.waiter_usename, m.root_application_name, m.root_usename
 FROM memory m
 UNION ALL
-SELECT e.wait_start, e.duration, e.ended_by, e.relation_name, e.locktype, e.waiter_application_name,
-	e.waiter_usename, e.root_application_name, e.root_usename
+SELECT e.wait_start, e.duration, e.ended_by, e.relation_name, e.locktype, e.waiter_application_name, e.waiter_usename, e.root_application_name, e.root_usename
 FROM ONLY lifeguard.lock_wait_entries e
 WHERE NOT EXISTS (SELECT FROM memory m WHERE m.boot = e.boot AND m.number = e.number);
 COMMENT ON VIEW lifeguard.report_waits IS

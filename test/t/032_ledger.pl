@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
+use LgPolicies;
 use LgTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -130,27 +131,57 @@ like(slurp_file($node->logfile), qr/ignoring file "pg_stat\/pg_lifeguard\.record
 is(lg_status($session, 'ledger_unflushed, ledger_lost'), '0|0', 'nothing of it is taken');
 $session->query($refused[0][2]);
 
-# --- NOTIFY
-my $listener = LgSession->new($node);
+# --- NOTIFY: any role that may connect can listen, so it says no more than any may read
+my $listener = LgSession->new($node, user => 'clerk');
 $listener->query('LISTEN pg_lifeguard');
 act('silent');
 ok(is_written('silent'), 'written while notify is off');
 # a keeper that is there may not have heard of it
 ok(lg_put_in_force($session, 'pg_lifeguard.notify' => 'on'), 'switched on');
 ok($session->poll("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_lifeguard keeper'", 0), 'no keeper is there');
-act('loud');
-my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
-until ($listener->notifications || time > $deadline)
+
+# The payloads, fit to stand in quotes, once there are so many.
+sub heard
 {
-	$listener->query('SELECT pg_sleep(0.1)');
+	my ($n) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	until ($listener->notifications >= $n || time > $deadline)
+	{
+		$listener->query('SELECT pg_sleep(0.1)');
+	}
+	return map { $_->{payload} =~ s/'/''/gr } $listener->notifications;
 }
-my @notes = $listener->notifications;
+
+act('loud');
+my @notes = heard(1);
 is(scalar @notes, 1, 'one notification');
-is($notes[0]{channel}, 'pg_lifeguard', 'on the channel');
-my $payload = $notes[0]{payload} =~ s/'/''/gr;
-like($session->query("SELECT j->>'reason', j->>'outcome', j->>'query', j->>'query_tags', j->>'pid' FROM (SELECT jsonb '$payload') p (j)"),
-	qr/^loud\|terminated in \d+ ms\|SELECT 'secret of loud' \/\* till=4 \*\/\|till=4\|\d+$/, 'the row as JSON');
+is(($listener->notifications)[0]{channel}, 'pg_lifeguard', 'on the channel');
+like($session->query("SELECT j->>'reason', j->>'outcome', j->>'usename', j->>'pid' FROM (SELECT jsonb '$notes[0]') p (j)"),
+	qr/^loud\|terminated in \d+ ms\|\w+\|\d+$/, 'the row as JSON, with a reason given by hand');
+ok(lg_define($session, watch => { action => 'log', include_superusers => 'true' }), 'a policy');
+my $watched = LgSession->new($node, parameters => { application_name => 'watch' });
+$watched->query("BEGIN; SELECT 'secret of watched' /* till=5 */");
+lg_grown_old($session);
+lg_run_pass($session);
+@notes = heard(2);
+is(scalar @notes, 2, 'another one');
+my %hidden = (hand => 'backend_start,client_addr,query,query_tags,state,state_age');
+$hidden{policy} = $hidden{hand} =~ s/query_tags/query_tags,reason/r;
+foreach my $by ('hand', 'policy')
+{
+	my $note = shift @notes;
+	my $found = "FROM lifeguard.ledger l, (SELECT jsonb '$note') p (j) WHERE l.at = (j->>'at')::timestamptz AND l.pid = (j->>'pid')::int AND l.policy IS NOT DISTINCT FROM j->>'policy'";
+	is($listener->query("SELECT j <@ to_jsonb(l) $found"), 't', "by $by: only what everybody may read");
+	is($listener->query("SELECT string_agg(k, ',' ORDER BY k) FROM (SELECT jsonb_object_keys(to_jsonb(l) - array(SELECT jsonb_object_keys(j))) $found) k (k)"),
+		$hidden{$by}, "by $by: and all of it");
+	my $auditor = LgSession->new($node, user => 'auditor');
+	like($auditor->query("SELECT query, query_tags, state, reason $found"),
+		qr/^[^|]*secret of [^|]*\|till=\d\|idle[^|]*\|.*\w/, "by $by: who may see the rest finds it in the ledger");
+	$auditor->close;
+}
+$watched->close;
 $listener->close;
+lg_drop($session);
 lg_configure($session, 'pg_lifeguard.notify' => 'off');
 
 # --- who sees what, once rows come from the table

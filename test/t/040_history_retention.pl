@@ -116,15 +116,35 @@ ok(all_written(), 'steady again');
 cmp_ok(size(), '<', $full + $megabyte, 'in the room that there is');
 cmp_ok(live(), '<', 2.6 * $megabyte, 'of which the rows that live take their share');
 
-# --- by days
+# --- by days, counted from the end: what began long before is there as long as what did not
 # only by these: a keeper may still be deleting for the size
 lg_put_in_force($session, 'pg_lifeguard.history_max_size' => '0') or die;
 $session->poll("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_lifeguard keeper'", '0') or die;
-$session->query("UPDATE $table SET idle_start = idle_start - interval '10 days' WHERE number % 2 = 0");
-my $young = $session->query("SELECT count(*) FROM $table WHERE number % 2 = 1");
+my %ends = (
+	idle_transaction_entries => [ 'idle_start, duration', 'idle_start + duration' ],
+	lock_wait_entries => [ 'wait_start, duration', 'wait_start + duration' ],
+	incident_entries => [ 'since, going_on, until', 'until' ]);
+foreach my $history (sort keys %ends)
+{
+	my $end = $history eq 'incident_entries' ? "false, now() - interval '20 days' + length" : 'length';
+	$session->query(<<"END");
+INSERT INTO lifeguard.$history (boot, number, $ends{$history}[0])
+SELECT '2000-01-01', n, now() - interval '20 days', $end
+FROM (VALUES (1, interval '10 days'), (2, '12 days'), (3, '19 days 23 hours')) v (n, length)
+END
+}
+$session->query("INSERT INTO $table (boot, number, idle_start) VALUES ('2000-01-01', 4, now() - interval '20 days')");
+$session->query("UPDATE $table SET idle_start = idle_start - interval '10 days' WHERE number % 2 = 0 AND boot > '2000-01-01'");
+my $young = $session->query("SELECT count(*) FROM $table WHERE number % 2 = 1 AND boot > '2000-01-01'");
 lg_configure($session, 'pg_lifeguard.history_retention' => '9');
-ok($session->poll("SELECT count(*) = 0 FROM $table WHERE idle_start < now() - interval '9 days'"), 'old ones go');
-is($session->query("SELECT count(*) FROM $table"), $young, 'young ones stay');
+foreach my $history (sort keys %ends)
+{
+	ok($session->poll("SELECT count(*) = 0 FROM lifeguard.$history WHERE coalesce($ends{$history}[1], '-infinity') < now() - interval '9 days'"),
+		"$history: what ended long ago goes");
+	is($session->query("SELECT string_agg(number::text, ',' ORDER BY number) FROM lifeguard.$history WHERE boot = '2000-01-01'"),
+		'2,3', "$history: what ended later stays, though it began then");
+}
+is($session->query("SELECT count(*) FROM $table WHERE boot > '2000-01-01'"), $young, 'young ones stay');
 
 $_->close foreach @idlers, $session, $reader, $locker;
 $node->stop;

@@ -27,6 +27,42 @@ $session->query('CREATE ROLE clerk LOGIN; CREATE ROLE auditor LOGIN; GRANT pg_re
 $session->query('CREATE TABLE hot (id int PRIMARY KEY, v int DEFAULT 0, own bool DEFAULT false)');
 $session->query('INSERT INTO hot (id) SELECT generate_series(1, 200)');
 
+# --- names of other databases' tables: four have room at each place of a hash table
+
+sub murmurhash32
+{
+	my ($h) = @_;
+	$h = (($h ^ $h >> 16) * 0x85ebca6b) & 0xffffffff;
+	$h = (($h ^ $h >> 13) * 0xc2b2ae35) & 0xffffffff;
+	return $h ^ $h >> 16;
+}
+
+sub place_of_name
+{
+	my ($h, $of_relation) = map { murmurhash32($_) } @_;
+	return ($h ^ (($of_relation + 0x9e3779b9 + ($h << 6) + ($h >> 2)) & 0xffffffff)) % 128;
+}
+
+# Have four other tables of database elsewhere awaited that belong in the same place.
+sub push_out
+{
+	my ($relation) = @_;
+	my @others = map { LgSession->new($node, dbname => 'elsewhere') } 0 .. 4;
+	my $database = $session->query("SELECT oid FROM pg_database WHERE datname = 'elsewhere'");
+
+	$others[0]->query('DO $$BEGIN FOR i IN 1 .. 2500 LOOP EXECUTE format($f$CREATE TABLE other_%s ()$f$, i); IF i % 500 = 0 THEN COMMIT; END IF; END LOOP; END$$');
+	my @same = grep { place_of_name($database, $_) == place_of_name($database, $relation) }
+	  split /\n/, $others[0]->query("SELECT oid FROM pg_class WHERE relname ^@ 'other_'");
+	my @names = split /\n/, $others[0]->query('SELECT oid::regclass FROM pg_class WHERE oid IN (' . join(',', @same[0 .. 3]) . ')');
+
+	$others[0]->query('BEGIN; LOCK TABLE ' . join ', ', @names);
+	$others[$_]->send("TABLE $names[$_ - 1]") foreach 1 .. 4;
+	ok($session->poll("SELECT count(*) FROM lifeguard.contention_minutes WHERE relation IN (" . join(',', @same[0 .. 3]) . ") AND relation_name ^@ 'public.other_'", '4'),
+		'others have their names');
+	$_->close foreach @others;
+	return;
+}
+
 # --- clients in processes of their own; each writes what it has measured
 
 my @children;
@@ -252,6 +288,18 @@ my @far = map { LgSession->new($node, dbname => 'elsewhere') } 1 .. 2;
 $far[0]->query('BEGIN; LOCK TABLE far');
 $far[1]->send('SELECT count(*) FROM far');
 ok($session->poll("SELECT count(*) = 1 FROM lifeguard.contention WHERE relation_name = 'public.far' AND datname = 'elsewhere' AND n_tup_upd IS NULL AND avg_row_width IS NULL"), 'a table of another database has its name');
+
+# which stays when the names of others push it out of memory: what is in the table has it
+my $far_oid = $far[0]->query(q(SELECT 'far'::regclass::oid));
+ok($session->poll("SELECT now() - waitstart > '1.1 s' FROM pg_locks WHERE pid = ${\$far[1]->pid} AND NOT granted"), 'a wait that is recorded');
+like($session->query("SELECT lifeguard.terminate_session(${\$far[0]->pid}, 'in the way')"), qr/^terminated/, 'and an action about it');
+ok($session->poll("SELECT count(*) > 0 FROM lifeguard.$_ WHERE relation_name = 'public.far'"), "in $_")
+  foreach 'lock_wait_entries', 'ledger_entries', 'contention_entries';
+push_out($far_oid);
+is($session->query("SELECT count(*) > 0 AND count(relation_name) = 0 FROM lifeguard.read_contention() WHERE relation = $far_oid"), 't', 'in memory its name is not known any more');
+is($session->query("SELECT string_agg(DISTINCT coalesce(relation_name, 'unknown'), ',') FROM lifeguard.$_->[0] WHERE $_->[1]"), 'public.far', "$_->[0] has it")
+  foreach [ contention => "datname = 'elsewhere' AND coalesce(relation_name, '') !~ '^public.other'" ], [ contention_minutes => "relation = $far_oid" ],
+  [ lock_wait_history => "relation = $far_oid" ], [ report_waits => "wait_start = (SELECT wait_start FROM lifeguard.lock_wait_history WHERE relation = $far_oid)" ], [ ledger => "reason = 'in the way'" ];
 $_->close for @far;
 
 # locked by another

@@ -278,6 +278,24 @@ lg_run_pass($fallen->{eye});
 is(incident($fallen, "until >= since + interval '100 ms', until < since + interval '30 s', ended_by", $burst), 't|t|by itself',
 	'the burst has a length');
 
+# --- a clean stop loses nothing: what has come since the record was written, up to a
+# second before (of a long one a minute), is in the history, too
+my $last_hold = hold($fallen);
+@lost = queue($fallen, 5);
+push @lost, LgSession->new($fallen->{node});
+lg_run_pass($fallen->{eye});
+$lost[-1]->send('UPDATE till SET sum = sum + 1 WHERE id = 1');
+ok(lg_waits($fallen->{eye}, @lost), 'a sixth one waits');
+sleep 0.2;    # what one pass sees lasts for 0.1 s in any case
+my $tail = clock($fallen);
+my $waited = $fallen->{eye}->query('SELECT sum(extract(epoch FROM clock_timestamp() - waitstart)) FROM pg_locks WHERE NOT granted');
+lg_run_pass($fallen->{eye});
+my $until = clock($fallen);
+$fallen->{node}->restart;
+$fallen->{eye} = LgSession->new($fallen->{node}, parameters => { application_name => 'eye' });
+is( incident($fallen, "until BETWEEN '$tail' AND '$until', worst_at = until, worst_waiters, sessions_hurt, seconds_lost >= $waited, ended_by", "since > '$fallen->{since}'"),
+	't|t|6|6|t|', 'a clean stop loses nothing of an incident') or diag incident($fallen, 'since, until, seconds_lost', "since > '$fallen->{since}'") . ", not $tail $waited";
+
 # --- incident_at()
 my $at = sub { return $itself->{eye}->query("SELECT count(*), max(root_pid) FROM lifeguard.incidents i, lifeguard.incident_at($_[0])" =~ s/max\(root_pid\)/max(incident_at.root_pid)/r); };
 is($at->('i.since'), '1|' . $holder->pid, 'at its beginning');

@@ -163,6 +163,8 @@ is_saved('transaction', $idles, @behind_idle);
 is_saved('ddl', $ddl, @behind_ddl);
 is($eye->query("SELECT count(*), sum(seconds_saved) FROM lifeguard.replay_policy('crowd', '$since', '$until')"), '4|0.000', 'who blocks nobody: nothing is saved');
 is($eye->query("SELECT count(*) FROM lifeguard.replay_policy('idle', '$since', '$until') WHERE length(unknown) < 20 OR unknown IS NULL"), '0', 'each row says what it cannot know');
+is($eye->query("SELECT DISTINCT unknown LIKE '%whether it was a client session%' FROM lifeguard.replay_policy('$_', '$since', '$until')"), $_ eq 'idle' ? 'f' : 't', "$_: of waits nobody knows whether a worker waited")
+  foreach 'blocker', 'waiter', 'ddl', 'idle';
 
 # --- histories written by hand: 2 June 2025 in UTC, unless a row says otherwise
 my $number = 0;
