@@ -278,6 +278,51 @@ foreach my $point ('before proof', 'between proof and signal')
 	$_->close foreach ($victim, $braker);
 }
 
+# --- a resume() that is cancelled while it waits for a pass has done nothing
+{
+	my $file = $node->data_dir . '/pg_stat/pg_lifeguard.pause';
+	my $victim = LgSession->new($node, user => 'clerk');
+	my ($braker, $resumer) = map { LgSession->new($node) } 1 .. 2;
+	policy('p');
+	hold('before proof');
+	$victim->query('BEGIN; SELECT 1');
+	ok(is_held('before proof'), 'resume: a pass is about to act');
+	$braker->send("SELECT lifeguard.pause('1 hour', 'x')");
+	ok($boss->poll(q{SELECT count(*) = 1 FROM lifeguard.policy_status WHERE why_not LIKE 'paused%'}), 'resume: paused');
+	$resumer->send('SELECT lifeguard.resume()');
+	ok($boss->poll("SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = ${\$resumer->pid}"), 'resume: it waits for that pass');
+	$boss->query("SELECT pg_cancel_backend(${\$resumer->pid})");
+	is($resumer->answer->{error}{sqlstate}, '57014', 'resume: it is cancelled');
+	ok(-e $file, 'resume: the file is still there');
+	let_go('before proof');
+	ok(!$braker->answer->{error}, 'resume: and pause() returns');
+	is($boss->query(q{SELECT why_not FROM lifeguard.policy_status}), 'paused: x', 'resume: still paused');
+	ok(-e $file, 'resume: still in the file');
+	$resumer->query('SELECT lifeguard.resume()');
+	ok(!-e $file, 'resume: resumed');
+	drop('p');
+	$_->close foreach ($victim, $braker, $resumer);
+}
+
+# --- of pause() and resume() at a time, memory and file believe the same
+{
+	my $file = $node->data_dir . '/pg_stat/pg_lifeguard.pause';
+	my $braker = LgSession->new($node);
+	policy('p');
+	hold('middle of a pause');
+	$braker->send("SELECT lifeguard.pause('1 hour', 'x')");
+	ok(is_held('middle of a pause'), 'both: pause() is held');
+	$boss->query('SELECT lifeguard.resume()');
+	let_go('middle of a pause');
+	ok(!$braker->answer->{error}, 'both: pause() returns');
+	is($boss->query(q{SELECT why_not FROM lifeguard.policy_status}), 'paused: x', 'both: it came last');
+	ok(-e $file, 'both: in the file, too');
+	$boss->query('SELECT lifeguard.resume()');
+	ok(!-e $file, 'both: and resume() ends it');
+	drop('p');
+	$braker->close;
+}
+
 # --- nor is anything rolled back by settings that are old by then
 {
 	my $clerk = LgSession->new($node, user => 'clerk');
