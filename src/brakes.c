@@ -7,13 +7,13 @@
  * called before a migration that must not be disturbed, so it lies in a small
  * file as well, which is written before the pause counts.
  *
- * Locking: lg_shared->lock for a moment; resume() makes a pass of its own, since
- * it changes what only passes may change; pause() waits for one under way.
+ * Locking: lg_shared->lock for a moment; both make a pass of their own, resume()
+ * since it changes what only passes may change, pause() to wait for one under way.
+ * Each has changed both memory and file when it ends that pass, so of two at a time
+ * the one whose pass came last has its way in both.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
-
-#include <unistd.h>
 
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
@@ -28,6 +28,7 @@
 #include "settings.h"
 #include "shared.h"
 #include "stat_file.h"
+#include "test_point.h"
 #include "visits.h"
 
 PG_FUNCTION_INFO_V1(pg_lifeguard_pause);
@@ -71,12 +72,25 @@ lg_brakes_restore(void)
 	}
 }
 
+/* Put a pause into the file, then into force. */
+static void
+keep(const PauseRecord *record)
+{
+	lg_stat_file_write(PAUSE_FILE, record, sizeof(PauseRecord));
+	LG_TEST_POINT("middle of a pause");
+	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+	lg_shared->paused_until = record->until;
+	lg_shared->paused_since = record->since;
+	strlcpy(lg_shared->pause_reason, record->reason, LG_PAUSE_REASON);
+	LWLockRelease(lg_shared->lock);
+}
+
 /*
  * lifeguard.pause(duration, reason): policies only rehearse for that long.
  * Returns until when, as soon as a pass or rollback that is being made is over.  A
  * second pause replaces the first.  Raises errors for a duration or reason that is
  * none, while not preloaded, and when the file cannot be written; then nothing is
- * paused.
+ * paused that was not.  When it is cancelled while it waits, it may be.
  */
 Datum
 pg_lifeguard_pause(PG_FUNCTION_ARGS)
@@ -110,47 +124,58 @@ pg_lifeguard_pause(PG_FUNCTION_ARGS)
 	LWLockRelease(lg_shared->lock);
 	strlcpy(record.reason, reason, LG_PAUSE_REASON);
 
-	lg_stat_file_write(PAUSE_FILE, &record, sizeof(record));
-	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-	lg_shared->paused_until = record.until;
-	lg_shared->paused_since = record.since;
-	strlcpy(lg_shared->pause_reason, record.reason, LG_PAUSE_REASON);
-	LWLockRelease(lg_shared->lock);
-
+	/* at once: a pass that is being made asks before each victim */
+	keep(&record);
 	ereport(LOG, (errmsg("policies paused by role \"%s\" until %s",
 						 GetUserNameFromId(GetUserId(), false), timestamptz_to_str(record.until)),
 				  errdetail("Reason: %s", reason), errhidestmt(true), errhidecontext(true)));
 
-	/* what a pass has decided before it may still be carried out: not after we return */
+	/*
+	 * What a pass has decided before it may still be carried out: not after we return.
+	 * And once more, in case a resume() came between file and memory.
+	 */
 	lg_shared_begin_pass();
-	lg_shared_end_pass();
+	PG_TRY();
+	{
+		keep(&record);
+	}
+	PG_FINALLY();
+	{
+		lg_shared_end_pass();
+	}
+	PG_END_TRY();
 	lg_visits_await_rollback();
 	PG_RETURN_TIMESTAMPTZ(record.until);
 }
 
 /*
  * lifeguard.resume(): end a pause, and those of all breakers.  Waits for a pass
- * that is being made.
+ * that is being made.  Raises errors while not preloaded, and when the file cannot be
+ * removed; then, as when it is cancelled while it waits, nothing is resumed.
  */
 Datum
 pg_lifeguard_resume(PG_FUNCTION_ARGS)
 {
 	lg_shared_require();
-	if (unlink(PAUSE_FILE) != 0 && errno != ENOENT)
-		ereport(ERROR, (errcode_for_file_access(),
-						errmsg("could not remove file \"%s\": %m", PAUSE_FILE)));
-
 	lg_shared_begin_pass();
-	LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
-	lg_shared->paused_until = 0;
-	lg_shared->pause_reason[0] = '\0';
-	for (int place = 0; place < lg_max_policies; place++)
+	PG_TRY();
 	{
-		lg_shared->states[place].paused_until = 0;
-		lg_shared->states[place].fruitless = 0;
+		lg_stat_file_remove(PAUSE_FILE);
+		LWLockAcquire(lg_shared->lock, LW_EXCLUSIVE);
+		lg_shared->paused_until = 0;
+		lg_shared->pause_reason[0] = '\0';
+		for (int place = 0; place < lg_max_policies; place++)
+		{
+			lg_shared->states[place].paused_until = 0;
+			lg_shared->states[place].fruitless = 0;
+		}
+		LWLockRelease(lg_shared->lock);
 	}
-	LWLockRelease(lg_shared->lock);
-	lg_shared_end_pass();
+	PG_FINALLY();
+	{
+		lg_shared_end_pass();
+	}
+	PG_END_TRY();
 
 	ereport(LOG, (errmsg("policies resumed by role \"%s\"", GetUserNameFromId(GetUserId(), false)),
 				  errhidestmt(true), errhidecontext(true)));

@@ -366,7 +366,7 @@ is_out_of_date(const LgRescue *rescue)
 /*
  * Act for real.  Says "already acted on" if another policy, or somebody by hand,
  * was first.  Only when something was tried is it the policy's last word on this
- * episode.
+ * episode, unless pending.c finds that it was the wrong moment.
  */
 static void
 act(LgRescue *rescue, LgCandidate *candidate)
@@ -415,7 +415,12 @@ act(LgRescue *rescue, LgCandidate *candidate)
 		compose_reason(&reason, entry, policy);
 		progress = lg_pending_start(rescue, candidate, number, &reason);
 		if (progress != LG_PROGRESS_CONTENDED)
-			lg_state_mark(candidate->local, candidate->session->slot)->acted = policy->action;
+		{
+			LgEpisodeMark *mark = lg_state_mark(candidate->local, candidate->session->slot);
+
+			mark->acted = policy->action;
+			mark->again_at = 0;
+		}
 		if (progress == LG_PROGRESS_PENDING)
 			write_log(candidate, entry, false);
 	}

@@ -207,7 +207,7 @@ choose_among(LgRescue *rescue, LgCandidate *hits, int n)
 		if (hit->why != LG_WHY_HIT)
 			continue;
 		hit->rehearsal = rehearsal;
-		hit->repeat = lg_state_is_over(local, hit->session->slot, hit->since) ||
+		hit->repeat = lg_state_is_over(local, hit->session->slot, hit->since, rescue->now.mono) ||
 					  (mark->since == hit->since && mark->rehearsed && rehearsal);
 		if (!hit->repeat && !rehearsal &&
 			(rescue->planned_slots[hit->session->slot] ||

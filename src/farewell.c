@@ -239,7 +239,8 @@ lg_farewell_awaits(PGPROC *proc, TimestampTz wait_start)
 }
 
 /*
- * Is this session, though shown as idle, already busy with its next message?  It
+ * Is this session, though shown as idle, already busy with its next message?  That is
+ * a move where a state was proven, and none where a transaction or a session was.  It
  * reports that late: a settings file may be read in between, or somebody else
  * have the CPU.  Until the message is read, an interrupt ends the session before
  * it starts with it; from then on the statement would be the one to suffer.  Two
@@ -274,13 +275,16 @@ examine_myself(const LgNote *note)
 		return LG_SPARED_MOVED_ON;
 	if (proof->wait_start != 0 && !lg_farewell_awaits(MyProc, proof->wait_start))
 		return LG_SPARED_MOVED_ON;
-	if (has_next_message(status))
+	if (proof->state_change != 0 && has_next_message(status))
 		return LG_SPARED_MOVED_ON;
 	if (MyProc->syncRepState == SYNC_REP_WAITING)
 		return LG_SPARED_SYNCREP;
 
-	/* It may be about to wait for a standby; syncRepState does not tell yet. */
-	if (TransactionIdIsValid(MyProc->xid) && !IsTransactionState())
+	/*
+	 * It may be about to wait for a standby; syncRepState does not tell yet.  Not in
+	 * a savepoint, which may have failed, and for long: it has none when it ends.
+	 */
+	if (TransactionIdIsValid(MyProc->xid) && !IsTransactionState() && !IsSubTransaction())
 		return LG_SPARED_ENDING;
 	if (get_backup_status() != SESSION_BACKUP_NONE)
 		return LG_SPARED_BACKUP;

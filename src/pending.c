@@ -33,6 +33,7 @@
 #include "shared.h"
 
 #define MAX_TRIES 5						  /* to meet a victim that is busy for an instant */
+#define AGAIN_AFTER (10 * USECS_PER_SEC)  /* after it was the wrong moment for a transaction */
 #define GIVE_UP (10 * 60 * USECS_PER_SEC) /* nobody looks at it any more */
 #define JUDGE_AFTER (2 * USECS_PER_SEC)	  /* whether there is relief */
 #define MAX_FRUITLESS 5					  /* actions without relief, then the breaker opens */
@@ -495,6 +496,34 @@ hear_spared(LgPending *pending, LgTime now)
 		finish_as_seen(pending, 0);
 }
 
+/*
+ * Has it come to nothing only because of the moment?  Its episode is over when the
+ * victim is in another state, but for a transaction, which goes on: it was idle where
+ * only a statement can be cancelled, its status was being changed, or somebody else
+ * was at work on it.  What is ending, waits for a standby or runs a backup is let alone.
+ */
+static bool
+was_wrong_moment(const LgPending *pending)
+{
+	const LgActing *acting = &pending->acting;
+
+	if (pending->target != LG_TARGET_TRANSACTION)
+		return false;
+	return acting->progress == LG_PROGRESS_GONE || acting->progress == LG_PROGRESS_CONTENDED ||
+		   (acting->progress == LG_PROGRESS_SPARED &&
+			(acting->spared == LG_SPARED_NOTHING || acting->spared == LG_SPARED_BUSY));
+}
+
+/* Let a later pass decide anew: what was tried is not the policy's last word. */
+static void
+try_again_later(const LgPending *pending, LgTime now)
+{
+	LgEpisodeMark *mark = &lg_state_marks(pending->acting.victim.slot)[pending->place];
+
+	if (state_of(pending) != NULL && mark->since == pending->since)
+		mark->again_at = (uint32) ((now.mono + AGAIN_AFTER) / USECS_PER_SEC + 1);
+}
+
 /* One look at one action. */
 static void
 look(LgPending *pending, LgTime now)
@@ -525,6 +554,8 @@ look(LgPending *pending, LgTime now)
 			finish_as_seen(pending, 0);
 			break;
 	}
+	if (pending->over && was_wrong_moment(pending))
+		try_again_later(pending, now);
 }
 
 /*

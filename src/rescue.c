@@ -225,9 +225,9 @@ in_scope(const LgLocalPolicy *local, const LgSession *session, const int **roles
 
 /* Does it not even have to be asked: not meant, or dealt with, in this episode? */
 static bool
-is_settled(const LgEpisodeMark *mark, const LgLocalPolicy *local, TimestampTz since)
+is_settled(const LgEpisodeMark *mark, const LgLocalPolicy *local, TimestampTz since, int64 now)
 {
-	return mark->since == since && (mark->unmeant || lg_state_is_done(mark, local));
+	return mark->since == since && (mark->unmeant || lg_state_is_done(mark, local, now));
 }
 
 /* Compare a session with the policies of one target; kept is its copy, once there is one. */
@@ -258,8 +258,8 @@ consider_for(LgRescue *rescue, LgTarget target, const LgSession *session, Timest
 			break;
 		}
 		/* what is remembered of it last: of all sessions together that is megabytes */
-		if (!rescue->all &&
-			(!in_scope(local, session, &roles) || is_settled(&marks[local->place], local, since)))
+		if (!rescue->all && (!in_scope(local, session, &roles) ||
+							 is_settled(&marks[local->place], local, since, rescue->now.mono)))
 			continue;
 		if (*kept == NULL)
 		{

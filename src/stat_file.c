@@ -41,6 +41,23 @@ lg_stat_file_read(const char *path, void *record, Size size)
 }
 
 /*
+ * Remove the file if it is there.  Else raises an error, and it is left.  Should its
+ * removal perhaps not outlive a crash of the machine, there is a WARNING.
+ */
+void
+lg_stat_file_remove(const char *path)
+{
+	char folder[MAXPGPATH];
+
+	if (unlink(path) != 0 && errno != ENOENT)
+		ereport(ERROR,
+				(errcode_for_file_access(), errmsg("could not remove file \"%s\": %m", path)));
+	strlcpy(folder, path, sizeof(folder));
+	get_parent_directory(folder);
+	(void) fsync_fname_ext(folder, true, false, WARNING);
+}
+
+/*
  * Write the file, so that it is there, whole, when this returns.  Else raises an
  * error, and the old one is left.
  */

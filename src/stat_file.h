@@ -7,6 +7,7 @@
 #define LG_STAT_FILE_H
 
 extern bool lg_stat_file_read(const char *path, void *record, Size size);
+extern void lg_stat_file_remove(const char *path);
 extern void lg_stat_file_write(const char *path, const void *record, Size size);
 
 #endif /* LG_STAT_FILE_H */

@@ -100,15 +100,15 @@ lg_state_mark(const LgLocalPolicy *local, int slot)
 }
 
 /*
- * Has the policy done with this episode whatever it can?  The caller makes a
- * pass.
+ * Has the policy done with this episode whatever it can, for now, by the monotonic
+ * clock in microseconds?  The caller makes a pass.
  */
 bool
-lg_state_is_over(const LgLocalPolicy *local, int slot, TimestampTz since)
+lg_state_is_over(const LgLocalPolicy *local, int slot, TimestampTz since, int64 now)
 {
 	const LgEpisodeMark *mark = lg_state_mark(local, slot);
 
-	return mark->since == since && lg_state_is_done(mark, local);
+	return mark->since == since && lg_state_is_done(mark, local, now);
 }
 
 /*

@@ -46,7 +46,8 @@ typedef struct LgEpisodeMark
 {
 	TimestampTz since; /* the episode; another: nothing is recorded of this one */
 	uint64 entry;
-	LgPolicyAction acted; /* the strongest that was signalled; LG_POLICY_LOG: nothing yet */
+	uint32 again_at; /* monotonic, in seconds: it may be tried again; 0 = it was the last word */
+	uint8 acted; /* LgPolicyAction: the strongest that was signalled; LG_POLICY_LOG: nothing yet */
 	bool rehearsed;
 	bool noted;	  /* that nobody acts has been counted, and recorded or left */
 	bool unmeant; /* its texts are not those that the policy means */
@@ -68,11 +69,15 @@ typedef struct LgLastWait
 	TimestampTz seen;
 } LgLastWait;
 
-/* Has the policy done in the episode of this mark whatever it can?  One that has become stronger has not. */
+/*
+ * Has the policy done in the episode of this mark whatever it can, for now?  One that has
+ * become stronger has not.  now: by the monotonic clock, in microseconds.
+ */
 static inline bool
-lg_state_is_done(const LgEpisodeMark *mark, const LgLocalPolicy *local)
+lg_state_is_done(const LgEpisodeMark *mark, const LgLocalPolicy *local, int64 now)
 {
-	return mark->acted != LG_POLICY_LOG && mark->acted >= local->action;
+	return mark->acted != LG_POLICY_LOG && mark->acted >= local->action &&
+		   (mark->again_at == 0 || now / USECS_PER_SEC < mark->again_at);
 }
 
 extern Size lg_state_policies_size(void);
@@ -83,7 +88,7 @@ extern int lg_state_count_slots(void);
 extern LgPolicyState *lg_state_of(const LgLocalPolicy *local);
 extern LgEpisodeMark *lg_state_marks(int slot);
 extern LgEpisodeMark *lg_state_mark(const LgLocalPolicy *local, int slot);
-extern bool lg_state_is_over(const LgLocalPolicy *local, int slot, TimestampTz since);
+extern bool lg_state_is_over(const LgLocalPolicy *local, int slot, TimestampTz since, int64 now);
 extern void lg_state_forget_unmeant(uint64 generation);
 extern TimestampTz lg_state_last_waiting(const LgSession *session);
 extern bool lg_state_enforced(void);

@@ -217,6 +217,114 @@ foreach my $begin ('BEGIN; SELECT 1', 'SELECT 1')
 	unlink $file;
 }
 
+# --- but for a policy on transactions, and by hand, its next message is no move: it is in
+# the transaction, or session, that is meant
+foreach my $by ('policy', 'hand')
+{
+	my $file = $node->data_dir . '/slowly.conf';
+	my $victim = LgSession->new($node, user => 'clerk');
+	my $hand = LgSession->new($node);
+	$victim->query('BEGIN; SELECT 1');
+	system('mkfifo', $file) == 0 or die;
+	kill HUP => $victim->pid;
+	$victim->send('SELECT 2 /* next */');
+	ok($boss->poll("SELECT wait_event IS NULL AND state LIKE 'idle%' FROM pg_stat_activity WHERE pid = ${\$victim->pid}"), "transaction, by $by: it has its next message") or die;
+	if ($by eq 'policy')
+	{
+		policy('p', target => 'transaction');
+	}
+	else
+	{
+		$hand->send("SELECT lifeguard.terminate_session(${\$victim->pid}, 'too long')");
+	}
+	ok($boss->poll("SELECT count(*) = 1 FROM lifeguard.ledger WHERE pid = ${\$victim->pid}"), "transaction, by $by: it is signalled");
+	usleep(200_000);
+	append_to_file($file, "# nothing\n");
+	ok(comes_out($victim->pid, 'terminated in %'), "transaction, by $by: terminated");
+	is($victim->answer->{error}{sqlstate}, '57P01', "transaction, by $by: it is told");
+	drop('p') if $by eq 'policy';
+	$_->close foreach ($victim, $hand);
+	unlink $file;
+}
+
+# --- a savepoint that has failed is not the end of its transaction
+foreach my $by ('policy', 'hand')
+{
+	my $victim = LgSession->new($node, user => 'clerk');
+	$victim->query($_) foreach ('BEGIN', 'INSERT INTO till VALUES (5)', 'SAVEPOINT a');
+	$victim->error_of('SELECT 1/0');
+	policy('p', target => 'idle in transaction') if $by eq 'policy';
+	$boss->query("SELECT lifeguard.terminate_session(${\$victim->pid}, 'too long')") if $by eq 'hand';
+	ok(comes_out($victim->pid, 'terminated in %'), "failed savepoint, by $by: terminated");
+	drop('p') if $by eq 'policy';
+	$victim->close;
+}
+
+# --- a cancel that has found its transaction idle, or in the middle of a change, is tried
+# again, after a while, as often as it takes; all in one entry
+{
+	my $victim = LgSession->new($node, user => 'clerk');
+	my @tries;
+
+	policy('again', target => 'transaction', action => 'cancel', max_per_minute => 3);
+	$victim->query('BEGIN; SELECT 1');
+	foreach my $point ('before proof', 'between proof and signal')
+	{
+		my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+		my $errors = 0;
+		hold($point);
+		do
+		{
+			$errors++ if $victim->send('SELECT pg_sleep(1)')->answer->{error};
+		} while (!-e "$folder/$point.reached" && time < $deadline);
+		ok(-e "$folder/$point.reached", "again, $point: held");
+		push @tries, time;
+		is($errors, 0, "again, $point: its statements end");
+		let_go($point);
+		ok(comes_out($victim->pid, 'spared: nothing to cancel'), "again, $point: spared");
+	}
+	$victim->send('SELECT pg_sleep(60)');
+	is(($victim->answer // {})->{error}{sqlstate}, '57014', 'again: cancelled in the end');
+	push @tries, time;
+	ok(comes_out($victim->pid, 'cancelled in %'), 'again: the ledger says so');
+	is($boss->query("SELECT count(*), sum(repeats) FROM lifeguard.ledger WHERE pid = ${\$victim->pid}"), '1|3', 'again: one entry, three tries');
+	is($boss->query("SELECT actions_last_minute FROM lifeguard.policy_status WHERE name = 'again'"), '3', 'again: each counts for the limits');
+	cmp_ok($tries[$_] - $tries[ $_ - 1 ], '>=', 10, 'again: not at once') foreach 1 .. $#tries;
+	is(scalar(() = slurp_file($node->logfile) =~ /LOG:  policy "again" cancels session with PID ${\$victim->pid}$/mg), 3, 'again: a line in the log for each');
+
+	# what was done is done: the next statement of that transaction is not cancelled
+	$victim->error_of('ROLLBACK');
+	drop('again');
+	is_untold($victim, 'again');
+	$victim->close;
+}
+
+# --- nor is a transaction of many short statements safe, whatever moment is met
+foreach my $action ('cancel', 'terminate')
+{
+	my $victim = LgSession->new($node, user => 'clerk');
+	my ($error, $n) = (undef, 0);
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+	my $began = time;
+
+	$victim->query('BEGIN; SELECT 1');
+	policy('chatty', target => 'transaction', action => $action);
+	while (!$error && time < $deadline)
+	{
+		$error = $victim->error_of('SELECT pg_sleep(0.001)');
+		$n++;
+		usleep(1000);
+	}
+	note sprintf '%s: after %d statements, %.1f s', $action, $n, time - $began;
+	like($error->{detail} // '', qr/under policy "chatty": in its transaction for/, "chatty: $action");
+	ok(comes_out($victim->pid, $action eq 'cancel' ? 'cancelled in %' : 'terminated in %'), "chatty: the ledger says so, $action");
+	my ($entries, $repeats) = split /\|/, $boss->query("SELECT count(*), max(repeats) FROM lifeguard.ledger WHERE pid = ${\$victim->pid}");
+	is($entries, 1, "chatty: one entry, $action");
+	cmp_ok($repeats, '<=', 2 + (time - $began) / 10, "chatty: few tries, $action");
+	drop('chatty');
+	$victim->close;
+}
+
 # --- a statement that is cancelled by hand
 foreach my $point ('before proof', 'between proof and signal')
 {
@@ -292,6 +400,51 @@ foreach my $point ('before proof', 'between proof and signal')
 	$boss->query('SELECT lifeguard.resume()');
 	drop('p');
 	$_->close foreach ($victim, $braker);
+}
+
+# --- a resume() that is cancelled while it waits for a pass has done nothing
+{
+	my $file = $node->data_dir . '/pg_stat/pg_lifeguard.pause';
+	my $victim = LgSession->new($node, user => 'clerk');
+	my ($braker, $resumer) = map { LgSession->new($node) } 1 .. 2;
+	policy('p');
+	hold('before proof');
+	$victim->query('BEGIN; SELECT 1');
+	ok(is_held('before proof'), 'resume: a pass is about to act');
+	$braker->send("SELECT lifeguard.pause('1 hour', 'x')");
+	ok($boss->poll(q{SELECT count(*) = 1 FROM lifeguard.policy_status WHERE why_not LIKE 'paused%'}), 'resume: paused');
+	$resumer->send('SELECT lifeguard.resume()');
+	ok($boss->poll("SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = ${\$resumer->pid}"), 'resume: it waits for that pass');
+	$boss->query("SELECT pg_cancel_backend(${\$resumer->pid})");
+	is($resumer->answer->{error}{sqlstate}, '57014', 'resume: it is cancelled');
+	ok(-e $file, 'resume: the file is still there');
+	let_go('before proof');
+	ok(!$braker->answer->{error}, 'resume: and pause() returns');
+	is($boss->query(q{SELECT why_not FROM lifeguard.policy_status}), 'paused: x', 'resume: still paused');
+	ok(-e $file, 'resume: still in the file');
+	$resumer->query('SELECT lifeguard.resume()');
+	ok(!-e $file, 'resume: resumed');
+	drop('p');
+	$_->close foreach ($victim, $braker, $resumer);
+}
+
+# --- of pause() and resume() at a time, memory and file believe the same
+{
+	my $file = $node->data_dir . '/pg_stat/pg_lifeguard.pause';
+	my $braker = LgSession->new($node);
+	policy('p');
+	hold('middle of a pause');
+	$braker->send("SELECT lifeguard.pause('1 hour', 'x')");
+	ok(is_held('middle of a pause'), 'both: pause() is held');
+	$boss->query('SELECT lifeguard.resume()');
+	let_go('middle of a pause');
+	ok(!$braker->answer->{error}, 'both: pause() returns');
+	is($boss->query(q{SELECT why_not FROM lifeguard.policy_status}), 'paused: x', 'both: it came last');
+	ok(-e $file, 'both: in the file, too');
+	$boss->query('SELECT lifeguard.resume()');
+	ok(!-e $file, 'both: and resume() ends it');
+	drop('p');
+	$braker->close;
 }
 
 # --- nor is anything rolled back by settings that are old by then
