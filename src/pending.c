@@ -32,8 +32,9 @@
 #include "settings.h"
 #include "shared.h"
 
-#define MAX_TRIES 5						  /* to meet a victim that is busy for an instant */
-#define AGAIN_AFTER (10 * USECS_PER_SEC)  /* after it was the wrong moment for a transaction */
+#define MAX_TRIES 5						 /* to meet a victim that is busy for an instant */
+#define AGAIN_AFTER (10 * USECS_PER_SEC) /* after it was the wrong moment for a transaction */
+#define PASS_IS_OVER (3 * USECS_PER_SEC) /* then one that was cut off has left its work to others */
 #define GIVE_UP (10 * 60 * USECS_PER_SEC) /* nobody looks at it any more */
 #define JUDGE_AFTER (2 * USECS_PER_SEC)	  /* whether there is relief */
 #define MAX_FRUITLESS 5					  /* actions without relief, then the breaker opens */
@@ -234,7 +235,10 @@ send_signal(LgPending *pending)
 	lg_actions_signal(&pending->acting, &pending->proof, &pending->reason);
 }
 
-/* However this pass ends, and whether others are made: by then somebody looks. */
+/*
+ * However this pass ends, and whether others are made: by then somebody looks.  A pass
+ * that comes to its end looks itself, and says anew when.
+ */
 static void
 look_by(int64 due)
 {
@@ -343,7 +347,7 @@ lg_pending_start(const LgRescue *rescue, const LgCandidate *candidate, uint64 en
 
 	pending->acting.action = lg_pending_first_action(policy, candidate->session);
 	pending->entry = entry;
-	look_by(rescue->now.mono);
+	look_by(rescue->now.mono + PASS_IS_OVER);
 	send_signal(pending);
 	if (pending->acting.progress == LG_PROGRESS_PENDING)
 		lg_pending_count(rescue, candidate);
