@@ -9,8 +9,8 @@
  *
  * Locking: lg_shared->lock for a moment; both make a pass of their own, resume()
  * since it changes what only passes may change, pause() to wait for one under way.
- * Each has changed both memory and file when it ends that pass, so of two at a time
- * the one whose pass came last has its way in both.
+ * When it ends that pass memory and file say the same: a pause() what is in force by
+ * then, its own if nothing is, so a newer one stays.
  *-------------------------------------------------------------------------
  */
 #include "postgres.h"
@@ -85,6 +85,17 @@ keep(const PauseRecord *record)
 	LWLockRelease(lg_shared->lock);
 }
 
+/* What is in force; until is 0 if nothing is. */
+static void
+read_in_force(PauseRecord *record)
+{
+	LWLockAcquire(lg_shared->lock, LW_SHARED);
+	record->until = lg_shared->paused_until;
+	record->since = lg_shared->paused_since;
+	strlcpy(record->reason, lg_shared->pause_reason, LG_PAUSE_REASON);
+	LWLockRelease(lg_shared->lock);
+}
+
 /*
  * lifeguard.pause(duration, reason): policies only rehearse for that long.
  * Returns until when, as soon as a pass or rollback that is being made is over.  A
@@ -96,6 +107,7 @@ Datum
 pg_lifeguard_pause(PG_FUNCTION_ARGS)
 {
 	PauseRecord record = {.magic = PAUSE_MAGIC, .size = sizeof(PauseRecord)};
+	PauseRecord in_force = record;
 	TimestampTz now = GetCurrentTimestamp();
 	char *reason;
 
@@ -119,9 +131,8 @@ pg_lifeguard_pause(PG_FUNCTION_ARGS)
 						errmsg("duration must be greater than 0 and at most 366 days"),
 						errhint("pg_lifeguard.enforce = off stops all action for good.")));
 	/* one that replaces another only prolongs it, or ends it sooner */
-	LWLockAcquire(lg_shared->lock, LW_SHARED);
-	record.since = lg_shared->paused_until > now ? lg_shared->paused_since : now;
-	LWLockRelease(lg_shared->lock);
+	read_in_force(&in_force);
+	record.since = in_force.until > now ? in_force.since : now;
 	strlcpy(record.reason, reason, LG_PAUSE_REASON);
 
 	/* at once: a pass that is being made asks before each victim */
@@ -132,12 +143,16 @@ pg_lifeguard_pause(PG_FUNCTION_ARGS)
 
 	/*
 	 * What a pass has decided before it may still be carried out: not after we return.
-	 * And once more, in case a resume() came between file and memory.
+	 * And in case a resume(), or another pause(), came between file and memory:
 	 */
 	lg_shared_begin_pass();
 	PG_TRY();
 	{
-		keep(&record);
+		read_in_force(&in_force);
+		if (in_force.until == 0)
+			keep(&record);
+		else
+			lg_stat_file_write(PAUSE_FILE, &in_force, sizeof(PauseRecord));
 	}
 	PG_FINALLY();
 	{

@@ -447,6 +447,8 @@ lg_carry_out(LgRescue *rescue)
 				note_spared(rescue, candidate);
 			else if (candidate->why != LG_WHY_HIT)
 				continue;
+			else if (candidate->repeat && candidate->prepared != NULL && !candidate->rehearsal)
+				continue; /* it rests, and its entry says why */
 			else if (candidate->repeat)
 				lg_ledger_repeat(lg_state_mark(candidate->local, candidate->session->slot)->entry);
 			else if (candidate->rehearsal)

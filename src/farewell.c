@@ -281,10 +281,11 @@ examine_myself(const LgNote *note)
 		return LG_SPARED_SYNCREP;
 
 	/*
-	 * It may be about to wait for a standby; syncRepState does not tell yet.  Not in
-	 * a savepoint, which may have failed, and for long: it has none when it ends.
+	 * It may be about to wait for a standby; syncRepState does not tell yet.  Not after
+	 * an error in a savepoint, which may be long ago.
 	 */
-	if (TransactionIdIsValid(MyProc->xid) && !IsTransactionState() && !IsSubTransaction())
+	if (TransactionIdIsValid(MyProc->xid) && !IsTransactionState() &&
+		!IsAbortedTransactionBlockState())
 		return LG_SPARED_ENDING;
 	if (get_backup_status() != SESSION_BACKUP_NONE)
 		return LG_SPARED_BACKUP;

@@ -33,7 +33,6 @@
 #include "shared.h"
 
 #define MAX_TRIES 5						 /* to meet a victim that is busy for an instant */
-#define AGAIN_AFTER (10 * USECS_PER_SEC) /* after it was the wrong moment for a transaction */
 #define PASS_IS_OVER (3 * USECS_PER_SEC) /* then one that was cut off has left its work to others */
 #define GIVE_UP (10 * 60 * USECS_PER_SEC) /* nobody looks at it any more */
 #define JUDGE_AFTER (2 * USECS_PER_SEC)	  /* whether there is relief */
@@ -503,8 +502,8 @@ hear_spared(LgPending *pending, LgTime now)
 /*
  * Has it come to nothing only because of the moment?  Its episode is over when the
  * victim is in another state, but for a transaction, which goes on: it was idle where
- * only a statement can be cancelled, its status was being changed, or somebody else
- * was at work on it.  What is ending, waits for a standby or runs a backup is let alone.
+ * only a statement can be cancelled, its status was being changed, or it was just
+ * ending a savepoint.  What waits for a standby or runs a backup is let alone.
  */
 static bool
 was_wrong_moment(const LgPending *pending)
@@ -513,9 +512,10 @@ was_wrong_moment(const LgPending *pending)
 
 	if (pending->target != LG_TARGET_TRANSACTION)
 		return false;
-	return acting->progress == LG_PROGRESS_GONE || acting->progress == LG_PROGRESS_CONTENDED ||
+	return acting->progress == LG_PROGRESS_GONE ||
 		   (acting->progress == LG_PROGRESS_SPARED &&
-			(acting->spared == LG_SPARED_NOTHING || acting->spared == LG_SPARED_BUSY));
+			(acting->spared == LG_SPARED_NOTHING || acting->spared == LG_SPARED_BUSY ||
+			 acting->spared == LG_SPARED_ENDING));
 }
 
 /* Let a later pass decide anew: what was tried is not the policy's last word. */
@@ -525,7 +525,7 @@ try_again_later(const LgPending *pending, LgTime now)
 	LgEpisodeMark *mark = &lg_state_marks(pending->acting.victim.slot)[pending->place];
 
 	if (state_of(pending) != NULL && mark->since == pending->since)
-		mark->again_at = (uint32) ((now.mono + AGAIN_AFTER) / USECS_PER_SEC + 1);
+		lg_state_let_rest(mark, now);
 }
 
 /* One look at one action. */

@@ -22,6 +22,8 @@
 #include "shared.h"
 #include "state.h"
 
+#define REST (10 * USECS_PER_SEC) /* before an episode is tried again */
+
 /*
  * Bytes of shared memory for what is kept per policy, per policy and session,
  * and per session.
@@ -97,6 +99,16 @@ LgEpisodeMark *
 lg_state_mark(const LgLocalPolicy *local, int slot)
 {
 	return &lg_state_marks(slot)[local->place];
+}
+
+/*
+ * What was tried is not the policy's last word on this episode: after 10 s it is judged
+ * anew.  The caller makes a pass.
+ */
+void
+lg_state_let_rest(LgEpisodeMark *mark, LgTime now)
+{
+	mark->again_at = (uint32) ((now.mono + REST) / USECS_PER_SEC + 1);
 }
 
 /*

@@ -89,6 +89,7 @@ extern LgPolicyState *lg_state_of(const LgLocalPolicy *local);
 extern LgEpisodeMark *lg_state_marks(int slot);
 extern LgEpisodeMark *lg_state_mark(const LgLocalPolicy *local, int slot);
 extern bool lg_state_is_over(const LgLocalPolicy *local, int slot, TimestampTz since, int64 now);
+extern void lg_state_let_rest(LgEpisodeMark *mark, LgTime now);
 extern void lg_state_forget_unmeant(uint64 generation);
 extern TimestampTz lg_state_last_waiting(const LgSession *session);
 extern bool lg_state_enforced(void);

@@ -345,6 +345,7 @@ typedef struct Doomed
 	uint64 entry; /* in the ledger; 0 = what came of it is written there */
 	int blocked_total;
 	bool rolled_back;
+	bool resists; /* that was tried, and failed */
 } Doomed;
 
 /* What a visit finds, and does. */
@@ -533,17 +534,25 @@ decide(LgTime now, void *arg)
 		note_judged(rescue);
 }
 
-/* Afterwards: was it of use? */
+/*
+ * Afterwards: was it of use?  What could not be rolled back rests, lest it take the
+ * place of those that can; not so what only had no time left, or was stopped.
+ */
 static void
 settle(LgTime now, void *arg)
 {
 	for (int i = 0; i < visit.n_doomed; i++)
 	{
 		const Doomed *doomed = &visit.doomed[i];
-		const LgEpisodeMark *mark = lg_state_mark(doomed->local, doomed->prepared.slot);
+		LgEpisodeMark *mark = lg_state_mark(doomed->local, doomed->prepared.slot);
 
 		if (doomed->rolled_back)
 			lg_pending_judge(doomed->local, mark->entry, visit.waiting, now);
+		else if (doomed->resists && mark->since == doomed->prepared.prepared_at)
+		{
+			mark->acted = LG_POLICY_TERMINATE;
+			lg_state_let_rest(mark, now);
+		}
 	}
 	lg_shared->next_look = lg_pending_tend(now);
 }
@@ -587,8 +596,12 @@ roll_back(void)
 		CHECK_FOR_INTERRUPTS();
 		pgstat_report_activity(STATE_RUNNING, "rolling back a prepared transaction");
 		LG_TEST_POINT("between decision and rollback");
-		doomed->rolled_back = may_go_on(outcome) &&
-							  lg_prepared_roll_back(&doomed->prepared, outcome, sizeof(outcome));
+		if (may_go_on(outcome))
+		{
+			doomed->rolled_back =
+				lg_prepared_roll_back(&doomed->prepared, outcome, sizeof(outcome));
+			doomed->resists = !doomed->rolled_back;
+		}
 		lg_visits_end_rollback();
 		lg_ledger_finish(doomed->entry, outcome, GetCurrentTimestamp(),
 						 doomed->rolled_back ? doomed->blocked_total : 0);

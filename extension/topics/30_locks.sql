@@ -51,7 +51,8 @@ COMMENT ON COLUMN lifeguard.lock_waits.query_tags IS 'The SQL comment behind or 
 CREATE VIEW lifeguard.blockers AS
 SELECT b.pid, p.gid, b.backend_type, b.datid, d.datname, b.usesysid, r.rolname AS usename,
 	b.application_name, b.client_addr, b.backend_start, b.state, b.state_age,
-	COALESCE(b.xact_age, pg_catalog.clock_timestamp() - p.prepared) AS xact_age,
+	COALESCE(b.xact_age, pg_catalog.make_interval(secs =>
+		EXTRACT(epoch FROM pg_catalog.clock_timestamp() - p.prepared)::double precision)) AS xact_age,
 	b.query_id, b.query, b.query_tags, b.locktype, b.relation,
 	b.relation_name,
 	b.held_modes, b.awaited_modes, b.blocked_directly, b.blocked_total,

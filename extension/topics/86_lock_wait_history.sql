@@ -85,6 +85,8 @@ CREATE TABLE lifeguard.lock_wait_entries (
 ) WITH (fillfactor = 90, autovacuum_enabled = true, autovacuum_vacuum_threshold = 1000,
 	autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 2);
 CREATE INDEX lock_wait_entries_wait_start ON lifeguard.lock_wait_entries (wait_start);
+-- those that may have ended long after they began
+CREATE INDEX lock_wait_entries_long ON lifeguard.lock_wait_entries (wait_start) WHERE duration >= interval '1 hour';
 REVOKE ALL ON TABLE lifeguard.lock_wait_entries FROM PUBLIC;
 COMMENT ON TABLE lifeguard.lock_wait_entries IS
 'Lock waits as the keeper has written them, unmasked; the view lock_wait_history is for reading.';

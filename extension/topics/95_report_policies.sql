@@ -68,7 +68,10 @@ COMMENT ON FUNCTION lifeguard.report_policy_standing(text, text) IS
 CREATE FUNCTION lifeguard.report_policy_is_replayed(policy text) RETURNS boolean
 LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-	IF current_database() <> lifeguard.home_database() OR NOT has_table_privilege('lifeguard.policy', 'SELECT') THEN
+	IF current_database() <> lifeguard.home_database() OR NOT has_table_privilege('lifeguard.policy', 'SELECT')
+		OR NOT has_function_privilege('lifeguard.replay_policy(text, timestamptz, timestamptz)', 'EXECUTE')
+		OR NOT has_function_privilege('lifeguard.replay_policy(lifeguard.policy, timestamptz, timestamptz)', 'EXECUTE')
+		OR NOT has_function_privilege('lifeguard.replay_episodes(lifeguard.policy, timestamptz, timestamptz)', 'EXECUTE') THEN
 		RETURN false;
 	END IF;
 	RETURN EXISTS (
@@ -80,7 +83,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION lifeguard.report_policy_is_replayed(text) IS
-'Whether replay_policy() takes that policy from the caller: it is there, in a table that he may read, and asks for nothing that histories do not tell.';
+'Whether the caller may have replay_policy() replay that policy, and it can: it is there, and asks for nothing that histories do not tell.';
 
 -- A policy runs on primaries, and so does its replay, unless it says otherwise.  Rows of
 -- contention() do not tell where they were recorded.

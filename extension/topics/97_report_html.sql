@@ -250,7 +250,8 @@ WITH longest AS (
 	SELECT w.wait_start, w.duration, w.relation_name, w.locktype, w.waiter_application_name, w.waiter_usename, w.root_application_name,
 		w.root_usename, w.ended_by
 	FROM lifeguard.report_waits w
-	WHERE w.wait_start < b AND w.wait_start + w.duration >= a
+	WHERE (w.wait_start >= a - interval '1 hour' OR w.duration >= interval '1 hour' AND w.wait_start < a - interval '1 hour')
+		AND w.wait_start < b AND w.wait_start + w.duration >= a
 	ORDER BY w.duration DESC NULLS LAST, w.wait_start LIMIT 24
 ), drawn AS (
 	SELECT l.*, row_number() OVER (ORDER BY l.wait_start, l.duration) AS lane,

@@ -138,6 +138,18 @@ my $impatient = LgSession->new($node);
 my $patient = LgSession->new($node);
 $impatient->query("SET statement_timeout = '500ms'");
 
+# Does the collector wait for the pass, and not for what is not interruptible; and may
+# sessions come and go, which take locks that passes only share?
+sub waits_for_pass
+{
+	return 0 if $session->query("SELECT wait_event_type FROM pg_stat_activity WHERE backend_type = 'pg_lifeguard collector'") ne 'Extension';
+	my $passer_by = LgSession->new($node, begin_only => 1);
+	return 0 if !$passer_by->answer(10);
+	my $pid = $passer_by->pid;
+	$passer_by->close;
+	return $session->poll("SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", '0');
+}
+
 # A session stopped in the middle of a pass, and what another got to hear.
 sub stop_within_pass
 {
@@ -154,7 +166,7 @@ sub stop_within_pass
 		if ($answer && (my $error = $answer->{error}))
 		{
 			$answer = $impatient->send('SELECT count(*) FROM lifeguard.read_ledger()')->answer(10);
-			return ($stopped, $error) if $answer;
+			return ($stopped, $error) if $answer && waits_for_pass();
 		}
 		end_stopped($stopped);
 		$impatient->answer unless $answer;

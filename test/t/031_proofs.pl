@@ -32,7 +32,8 @@ load_probe($eye, $library,
 	'probe_change(int8, text)' => 'void',
 	'probe_next(int8)' => 'text',
 	'probe_mark(int8, int, bool)' => 'void',
-	'probe_lost()' => 'int8');
+	'probe_lost()' => 'int8',
+	'probe_stay_in_commit(int)' => 'void');
 $eye->query('CREATE TABLE till (id int); INSERT INTO till VALUES (1), (2)');
 
 # --- does it still block?
@@ -129,6 +130,19 @@ is($eye->query("SELECT max(probe_add($here)) FROM generate_series(1, 3)"), '19',
 is($eye->query('SELECT probe_lost(), probe_next(1)'), '2|4 revision 1', 'of three pushed out one was written');
 $eye->query("SELECT probe_change(1, 'repeat'), probe_mark(1, 9, true)");
 is($eye->query('SELECT probe_lost(), probe_next(1)'), '2|4 revision 1', 'what is gone is changed no more');
+
+# --- a COMMIT that releases a savepoint first is a COMMIT: it may wait for a standby next
+{
+	my $committer = LgSession->new($node);
+	$committer->query($_) foreach ('BEGIN', 'INSERT INTO till VALUES (3)', 'SAVEPOINT a', 'INSERT INTO till VALUES (4)', 'SELECT probe_stay_in_commit(2000)');
+	$committer->send('COMMIT');
+	$eye->poll("SELECT state = 'active' AND query = 'COMMIT' FROM pg_stat_activity WHERE pid = ${\$committer->pid}") or die;
+	is($eye->query("SELECT lifeguard.terminate_session(${\$committer->pid}, 'too long')"), 'spared: its transaction is just ending', 'who commits is spared, savepoints or not');
+	is($committer->answer->{error}, undef, 'and commits');
+	is($committer->query('SELECT count(*) FROM till WHERE id IN (3, 4)'), '2', 'all of it');
+	$committer->close;
+}
+
 $eye->close;
 $_->close foreach $holder, $waiter, $second;
 $node->stop;

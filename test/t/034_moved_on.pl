@@ -235,7 +235,8 @@ foreach my $by ('policy', 'hand')
 	is(($victim->answer // {})->{error}{sqlstate}, '57014', 'again: cancelled in the end');
 	push @tries, time;
 	ok(comes_out($victim->pid, 'cancelled in %'), 'again: the ledger says so');
-	is($boss->query("SELECT count(*), sum(repeats) FROM lifeguard.ledger WHERE pid = ${\$victim->pid}"), '1|3', 'again: one entry, three tries');
+	# a pass may have met it between two statements, which it says once
+	is($boss->query("SELECT count(*), sum(repeats) BETWEEN 3 AND 4 FROM lifeguard.ledger WHERE pid = ${\$victim->pid}"), '1|t', 'again: one entry, three tries');
 	is($boss->query("SELECT actions_last_minute FROM lifeguard.policy_status WHERE name = 'again'"), '3', 'again: each counts for the limits');
 	cmp_ok($tries[$_] - $tries[ $_ - 1 ], '>=', 10, 'again: not at once') foreach 1 .. $#tries;
 	is(scalar(() = slurp_file($node->logfile) =~ /LOG:  policy "again" cancels session with PID ${\$victim->pid}$/mg), 3, 'again: a line in the log for each');

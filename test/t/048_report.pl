@@ -253,6 +253,13 @@ $session->query('ROLLBACK');
 my ($see, $to_clerk) = rehearsed($shown);
 is($shown->error_of($to_clerk), undef, 'so it is for whoever may not read the policies');
 like($to_clerk, qr/FROM lifeguard\.ledger WHERE policy = 'watch'/, 'who is shown the ledger');
+$session->query('CREATE ROLE monitor LOGIN IN ROLE pg_read_all_stats');
+my $monitor = LgSession->new($node, user => 'monitor', %in_utc);
+is($monitor->query(q{SELECT has_table_privilege('lifeguard.policy', 'SELECT')}), 't', 'another may');
+my ($seen, $to_monitor) = rehearsed($monitor);
+is($monitor->error_of($to_monitor), undef, 'but not replay them');
+$monitor->close;
+$session->query('DROP ROLE monitor');
 $shown->close;
 
 # Limits are shown, not set: it may be pasted before it is read.

@@ -10,6 +10,7 @@
 
 #include <signal.h>
 
+#include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
@@ -39,6 +40,7 @@ PG_FUNCTION_INFO_V1(probe_change);
 PG_FUNCTION_INFO_V1(probe_next);
 PG_FUNCTION_INFO_V1(probe_mark);
 PG_FUNCTION_INFO_V1(probe_lost);
+PG_FUNCTION_INFO_V1(probe_stay_in_commit);
 
 static LgLockGraph *graph;
 
@@ -209,4 +211,27 @@ Datum
 probe_lost(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT64((int64) lg_shared->records_lost[LG_LEDGER]);
+}
+
+/* --- a COMMIT that comes to an open savepoint stays there for so many ms */
+static int stay = 0;
+
+static void
+stay_at_savepoint(SubXactEvent event, SubTransactionId me, SubTransactionId parent, void *arg)
+{
+	int64 until = lg_clock_read(CLOCK_MONOTONIC) + stay * LG_USECS_PER_MSEC;
+
+	if (event != SUBXACT_EVENT_COMMIT_SUB)
+		return;
+	while (lg_clock_read(CLOCK_MONOTONIC) < until)
+		pg_usleep(1000);
+	stay = 0;
+}
+
+Datum
+probe_stay_in_commit(PG_FUNCTION_ARGS)
+{
+	stay = PG_GETARG_INT32(0);
+	RegisterSubXactCallback(stay_at_savepoint, NULL);
+	PG_RETURN_VOID();
 }
