@@ -14,34 +14,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
-my $node = lg_held_server('moved');
-my $boss = LgSession->new($node);
-$boss->query($_) foreach split /;\n/, <<'END';
-CREATE TABLE till (id int);
-INSERT INTO till VALUES (1);
-GRANT ALL ON till TO PUBLIC;
-CREATE ROLE clerk LOGIN;
-CREATE ROLE porter LOGIN
-END
-
-sub policy
-{
-	my ($name, %columns) = @_;
-	lg_define($boss, $name => { applications => ['lgtest'], min_duration => '200 ms', roles => '{clerk}', %columns }) or die;
-	return;
-}
-
-sub drop
-{
-	lg_drop_named($boss, @_) or die;
-	return;
-}
-
-sub comes_out
-{
-	my ($pid, $outcome) = @_;
-	return $boss->poll("SELECT count(*) = 1 FROM lifeguard.ledger WHERE pid = $pid AND outcome LIKE '$outcome'");
-}
+my ($node, $boss) = lg_held_server('moved');
 
 # A session, as soon as there is a place for it.
 sub comes_in
@@ -444,7 +417,7 @@ END
 $boss = LgSession->new($node);
 $boss->query('CREATE ROLE clerk LOGIN');
 my $limit = 0.3;
-policy('p', target => 'idle in transaction', min_duration => '300 ms');
+lg_define($boss, p => { applications => ['lgtest'], roles => '{clerk}', min_duration => '300 ms' }) or die;
 my @movers;
 my ($below, $steps, $wrong) = (0, 0, '');
 my @ended;

@@ -1,5 +1,5 @@
 # LgHeld.pm: a server whose processes a test can hold at certain points, with a test
-# build of the library (src/test_point.h).
+# build of the library (src/test_point.h), and policies whose outcomes are awaited.
 
 package LgHeld;
 
@@ -11,13 +11,15 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time usleep);
 
+use LgPolicies;
 use LgTest;
 
-our @EXPORT = qw(lg_held_server hold was_held is_held let_go);
+our @EXPORT = qw(lg_held_server policy drop comes_out hold was_held is_held let_go);
 
-my $folder;
+my ($folder, $boss);
 
-# Start a server, on which the extension is that of a test build made here.
+# Start a server, on which the extension is that of a test build made here, with a
+# table and two roles.  Returns it and a superuser's session.
 sub lg_held_server
 {
 	my ($name) = @_;
@@ -47,7 +49,37 @@ END
 	$node->restart;
 	$folder = $node->data_dir . '/lg_test';
 	mkdir $folder;
-	return $node;
+	$boss = LgSession->new($node);
+	$boss->query($_) foreach split /;\n/, <<'END';
+CREATE TABLE till (id int);
+INSERT INTO till VALUES (1);
+GRANT ALL ON till TO PUBLIC;
+CREATE ROLE clerk LOGIN;
+CREATE ROLE porter LOGIN
+END
+	return ($node, $boss);
+}
+
+# A policy in force, on whatever the clerk's sessions do for 200 ms unless told otherwise.
+sub policy
+{
+	my ($name, %columns) = @_;
+	lg_define($boss, $name => { applications => ['lgtest'], min_duration => '200 ms', roles => '{clerk}', %columns }) or die;
+	return;
+}
+
+# Policies out of force.
+sub drop
+{
+	lg_drop_named($boss, @_) or die;
+	return;
+}
+
+# Does the ledger come to say that of a session?
+sub comes_out
+{
+	my ($pid, $outcome) = @_;
+	return $boss->poll("SELECT count(*) = 1 FROM lifeguard.ledger WHERE pid = $pid AND outcome LIKE '$outcome'");
 }
 
 # Hold whoever comes to that point.
