@@ -236,7 +236,7 @@ send_signal(LgPending *pending)
 
 /*
  * However this pass ends, and whether others are made: by then somebody looks.  A pass
- * that comes to its end looks itself, and says anew when.
+ * that comes to its end looks itself, and says anew when.  Only passes write next_look.
  */
 static void
 look_by(int64 due)

@@ -183,7 +183,9 @@ lg_shared_require(void)
 
 /*
  * Hand the pass on if it is still ours: on error, on exit, or when done.  What a
- * session has begun the collector sees to its end, and into the table.
+ * session has begun the collector sees to its end, and into the table.  Two words are
+ * read without the lock: our pass wrote next_look, or another's has by now, which wakes
+ * it too; a collector that comes or goes looks for itself.
  */
 static void
 release_pass(int code, Datum arg)
